@@ -1,0 +1,1 @@
+"""The `dsm-stt` command."""

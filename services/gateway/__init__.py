@@ -1,0 +1,1 @@
+"""Gateway: the public gRPC API; owns sessions and knows the order codec, then LM."""

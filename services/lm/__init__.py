@@ -1,0 +1,1 @@
+"""LM service: codes to text tokens and timed words, many sessions in one batch."""
