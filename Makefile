@@ -1,0 +1,66 @@
+# The one list of commands: people, pre-commit and CI all call these. `make` alone prints it.
+# Variables: PYTHON=… (interpreter for `setup`), AUDIO=… (recording for `demo`), ARGS=… (more flags for `test`, `demo`, `lock`).
+
+BIN := .venv/bin
+READY := .venv/.ready
+AUDIO ?= $(firstword $(sort $(wildcard models/dsm-tiny-en/samples/*.wav)))
+export PYTHONPATH :=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test check format format-check lint types contracts proto stubs lock clean clean-venv
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install everything into .venv from the hashed locks
+
+$(READY): requirements/bootstrap.lock requirements/all.lock pyproject.toml scripts/bootstrap.sh
+	@echo "Installing into .venv (about a minute the first time) …"
+	@PYTHON="$(PYTHON)" scripts/bootstrap.sh
+	@touch $@
+
+demo: setup ## Transcribe a recording with all services on this machine
+	@test -n "$(AUDIO)" || { echo "No recording in models/dsm-tiny-en/samples/; name one: make demo AUDIO=file.wav" >&2; exit 1; }
+	@$(BIN)/dsm-stt transcribe $(ARGS) "$(AUDIO)"
+
+test: setup ## Run the tests: no GPU, no network
+	$(BIN)/python -m pytest $(ARGS)
+
+check: format-check lint types contracts proto test ## Everything that CI checks
+
+format: setup ## Format Python and proto files
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/buf format --write
+
+format-check: setup ## Fail if `make format` would change a Python file
+	$(BIN)/ruff format --check .
+
+lint: setup ## Lint Python
+	$(BIN)/ruff check .
+
+types: setup ## Check types, strictly
+	$(BIN)/mypy
+
+contracts: setup ## Check who may import whom
+	$(BIN)/lint-imports --no-logo
+
+proto: setup ## Lint the proto files, check their format and that the stubs are fresh
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python -m pytest -q tests/test_stubs.py
+
+stubs: setup ## Generate the Python stubs from the proto files
+	scripts/generate_stubs.sh
+
+lock: ## Lock the versions again after a change in pyproject.toml (ARGS=--upgrade for newer ones)
+	@test -x $(BIN)/uv || { echo "run 'make setup' first" >&2; exit 1; }
+	scripts/compile_locks.sh $(ARGS)
+
+clean: ## Remove caches and build outputs
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-venv: ## Remove .venv
+	rm -rf .venv
