@@ -82,7 +82,9 @@ def parse(text: str, kind: Any) -> Any:
 def public_values(config: Any) -> dict[str, Any]:
     """Return the settings for a log line, secrets masked."""
     return {
-        field.name: "***" if field.metadata["secret"] and getattr(config, field.name) else _plain(getattr(config, field.name))
+        field.name: "***"
+        if field.metadata["secret"] and getattr(config, field.name)
+        else _plain(getattr(config, field.name))
         for field in dataclasses.fields(config)
     }
 

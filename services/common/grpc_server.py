@@ -1,0 +1,93 @@
+"""A grpc.aio server as all our services run it: health, reflection, one interceptor, graceful stop on a signal.
+
+Health: "" and the service's own name are NOT_SERVING from the first moment, SERVING when `set_serving(True)` is
+called, and NOT_SERVING again before the server stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.errors import ConfigError
+from services.common.interceptors import CallInterceptor
+
+_log = structlog.get_logger()
+
+# Where a child started with port 0 tells which port it got.
+PORT_FILE_VARIABLE = "DSM_PORT_FILE"
+
+
+class GrpcServer:
+    """One listening server; the composition root of each service adds its servicers to `server`."""
+
+    def __init__(self, listen: str, services: Sequence[str], max_message_bytes: int, reflect: bool = True) -> None:
+        """listen: "host:port", port 0 for any free one. services: full names, for health and reflection."""
+        self._listen = listen
+        self._names = ("", *services)
+        self.server = grpc.aio.server(
+            interceptors=[CallInterceptor()],
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+                # Two processes on one port would share calls at random; a second one must fail.
+                ("grpc.so_reuseport", 0),
+                # Peers may ping idle streams this often, to notice a dead connection.
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+            ],
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        if reflect:
+            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self.server)
+        self.port = 0
+
+    async def start(self) -> int:
+        """Bind and listen, not yet serving; returns the port. Raises ConfigError when the address cannot be had."""
+        await self.set_serving(False)
+        try:
+            self.port = self.server.add_insecure_port(self._listen)
+        except RuntimeError:
+            raise ConfigError(
+                f"cannot listen on {self._listen}: not an address of this machine, or the port is taken"
+            ) from None
+        await self.server.start()
+        if PORT_FILE_VARIABLE in os.environ:
+            path = Path(os.environ[PORT_FILE_VARIABLE])
+            partial = path.with_suffix(".partial")
+            partial.write_text(f"{self.port}\n")
+            partial.rename(path)
+        _log.info("listening", address=self._listen, port=self.port)
+        return self.port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Set the health of every name."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, wait for the present ones, cancel what is left after grace_s."""
+        await self._health.enter_graceful_shutdown()
+        await self.server.stop(grace_s)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping

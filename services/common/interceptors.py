@@ -1,0 +1,124 @@
+"""The one place where calls get their request id, their log line, and their status when they fail.
+
+Servicers raise; `CallInterceptor` maps what they raise by `grpc_status`, aborts the call and logs it whole. Nothing
+else aborts calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+
+from services.common import telemetry
+from services.common.call import REQUEST_ID_HEADER, Call, begin_call
+from services.common.grpc_status import code_and_reason, status_of
+
+_log = structlog.get_logger()
+
+# Probes every few seconds would drown the rest.
+_QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a grpc.aio server, whatever its shape."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler with the wrapping around it; unknown methods stay unknown."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_QUIET_METHODS):
+            return handler
+        return _wrap(method, handler)
+
+
+def _wrap(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    # `handler` is Any: the published types know the behaviours of the threaded server only.
+    codecs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.request_streaming and handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler(_streaming(method, handler.stream_stream), **codecs)
+    assert not handler.request_streaming
+    assert not handler.response_streaming, f"{method}: no rpc of ours has this shape"
+    return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **codecs)
+
+
+def _unary(method: str, behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        call, began_s = await _begin(method, context)
+        error: BaseException | None = None
+        try:
+            return await behavior(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+            await _abort(context, raised)
+        finally:
+            _log_call(call, began_s, error)
+
+    return serve
+
+
+def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def serve(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        call, began_s = await _begin(method, context)
+        error: BaseException | None = None
+        responses = behavior(requests, context)
+        try:
+            async for response in responses:
+                yield response
+        except grpc.aio.AbortError:
+            raise
+        except (Exception, asyncio.CancelledError, GeneratorExit) as raised:
+            error = raised
+            await _abort(context, raised)
+        finally:
+            # The servicer's own `finally` must run now, not when the garbage collector finds it: it frees slots.
+            await responses.aclose()  # type: ignore[attr-defined]
+            _log_call(call, began_s, error)
+
+    return serve
+
+
+async def _begin(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Call, float]:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    call = begin_call(method, metadata)
+    await context.send_initial_metadata(((REQUEST_ID_HEADER, call.request_id),))
+    return call, time.monotonic()
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
+    """End the call with the error's status; a cancelled call has nobody to tell."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        raise error
+    _, reason = code_and_reason(error)
+    telemetry.REJECTIONS.add(1, {"reason": reason})
+    status = rpc_status.to_status(status_of(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _log_call(call: Call, began_s: float, error: BaseException | None) -> None:
+    log = _log.bind(method=call.method, request_id=call.request_id, duration_s=round(time.monotonic() - began_s, 3))
+    log = log.bind(**call.fields)
+    if error is None:
+        log.info("call", status="OK")
+    elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+        log.info("call", status="CANCELLED")
+    else:
+        code, reason = code_and_reason(error)
+        if code is grpc.StatusCode.INTERNAL:
+            log.error("call", status=code.name, reason=reason, exc_info=error)
+        else:
+            log.info("call", status=code.name, reason=reason, message=str(error))

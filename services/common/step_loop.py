@@ -1,0 +1,214 @@
+"""The loop that owns a model: one thread that advances every session with a frame by one frame, again and again.
+
+Codec and LM run the same loop over their engines:
+
+    take commands and one frame of each ready session  ->  open / close slots  ->  one batched step  ->  deliver
+
+Everything that touches the engine, loading included, happens in this thread. The event loop side only appends to
+inboxes and notifies a condition (no polling), and gets results back by one `call_soon_threadsafe` a step, addressed
+to the sessions that were stepped: a slot that has a new holder by then cannot get its predecessor's results.
+If the engine raises, the loop ends: it is never stepped again in an unknown state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common import telemetry
+from services.common.errors import DsmError, EngineFailed
+from services.common.slots import SlotTable
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+ResultT = TypeVar("ResultT")
+
+
+class Engine(Protocol[ResultT_co]):
+    """A batched model as the loop sees it; CodecEngine and LmEngine say what rows and results are."""
+
+    slots: int
+
+    def open(self, slot: int, history: Any | None = None) -> None:
+        """Start a session in a slot, from nothing or from a history."""
+
+    def step(self, slots: NDArray[np.int64], rows: NDArray[Any]) -> ResultT_co:
+        """Advance these distinct slots by one frame each; row i is the input of slots[i]."""
+
+    def close(self, slot: int) -> None:
+        """End the session in a slot."""
+
+
+class StepSession:
+    """A session's place in the loop: its slot and the frames that wait for a step."""
+
+    __slots__ = ("arrived_s", "inbox", "open", "slot")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.inbox: deque[NDArray[Any]] = deque()
+        self.arrived_s = 0.0
+        self.open = True
+
+
+SessionT = TypeVar("SessionT", bound=StepSession)
+
+
+class StepLoop(Generic[SessionT, ResultT]):
+    """Runs an engine in a thread of its own for sessions that live in the event loop."""
+
+    def __init__(
+        self,
+        build: Callable[[], Engine[ResultT]],
+        deliver: Callable[[Sequence[SessionT], ResultT], None],
+        fail: Callable[[EngineFailed], None],
+        name: str,
+    ) -> None:
+        """build: loads the engine, in the loop's thread. deliver: called in the event loop after each step, with the
+        sessions in the order of the result's rows. fail: called in the event loop once, if the engine raises."""
+        self._build = build
+        self._deliver = deliver
+        self._fail = fail
+        self._name = name
+        self._condition = threading.Condition()
+        self._commands: deque[tuple[int, bool, Any]] = deque()
+        self._ready: dict[SessionT, None] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"{name}-step", daemon=True)
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._loaded: asyncio.Future[Engine[ResultT]] | None = None
+        self._busy_since_s: float | None = None
+        self.slots = SlotTable(0)
+        self.step_time_s = 0.0
+
+    async def start(self) -> Engine[ResultT]:
+        """Start the thread and wait until the engine is loaded and warm; raises what loading raised."""
+        self._event_loop = asyncio.get_running_loop()
+        self._loaded = self._event_loop.create_future()
+        self._thread.start()
+        engine = await self._loaded
+        self.slots = SlotTable(engine.slots)
+        return engine
+
+    def stop(self) -> None:
+        """Let the thread end after its present step. Does not wait: a hung engine would hang the caller."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+
+    def stuck_for_s(self) -> float:
+        """Seconds since the present step or command began; 0 when the loop waits for work."""
+        since = self._busy_since_s
+        return 0.0 if since is None else time.monotonic() - since
+
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def open(self, make: Callable[[int], SessionT], history: Any | None = None) -> SessionT | None:
+        """Take a slot and make its session with it; None when every slot is taken."""
+        slot = self.slots.acquire()
+        if slot is None:
+            return None
+        with self._condition:
+            self._commands.append((slot, True, history))
+            self._condition.notify()
+        return make(slot)
+
+    def reset(self, session: SessionT) -> None:
+        """Start a session again in its slot, as if newly opened; frames not yet stepped are dropped."""
+        with self._condition:
+            self._forget(session)
+            self._commands.append((session.slot, True, None))
+            self._condition.notify()
+
+    def submit(self, session: SessionT, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
+        """Append frames to a session's inbox; each will be one step's input, in order."""
+        with self._condition:
+            if not session.inbox:
+                session.arrived_s = time.monotonic()
+            session.inbox.extend(rows)
+            self._ready[session] = None
+            self._condition.notify()
+
+    def close(self, session: SessionT) -> None:
+        """End a session and free its slot; its frames not yet stepped are dropped."""
+        assert session.open, "closed twice"
+        with self._condition:
+            session.open = False
+            self._forget(session)
+            # In the order of the queue: whoever gets the slot next is opened after this.
+            self._commands.append((session.slot, False, None))
+            self._condition.notify()
+        self.slots.release(session.slot)
+
+    def _forget(self, session: SessionT) -> None:
+        session.inbox.clear()
+        self._ready.pop(session, None)
+
+    def _run(self) -> None:
+        assert self._event_loop is not None
+        assert self._loaded is not None
+        try:
+            engine = self._build()
+        except BaseException as error:  # whatever it is, it belongs to whoever awaits start()
+            self._post(self._loaded.set_exception, error)
+            return
+        self._post(self._loaded.set_result, engine)
+        try:
+            while self._advance(engine):
+                pass
+        except DsmError as error:
+            self._post(self._fail, EngineFailed(str(error)))
+        except Exception as error:  # the engine's own: anything may come, nothing may be stepped after it
+            failure = EngineFailed(f"{self._name} engine raised {type(error).__name__}")
+            failure.__cause__ = error
+            self._post(self._fail, failure)
+
+    def _advance(self, engine: Engine[ResultT]) -> bool:
+        """Wait for work and do it once; False when stopping."""
+        with self._condition:
+            self._busy_since_s = None
+            self._condition.wait_for(lambda: self._stopping or self._commands or self._ready)
+            if self._stopping:
+                return False
+            began_s = self._busy_since_s = time.monotonic()
+            commands, self._commands = self._commands, deque()
+            sessions = list(self._ready)
+            rows = [session.inbox.popleft() for session in sessions]
+            oldest_s = min((session.arrived_s for session in sessions), default=began_s)
+            for session in sessions:
+                session.arrived_s = began_s
+                if not session.inbox:
+                    del self._ready[session]
+        for slot, opening, history in commands:
+            if opening:
+                engine.open(slot, history)
+            else:
+                engine.close(slot)
+        if sessions:
+            started_s = time.monotonic()
+            result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
+            self._record(time.monotonic() - started_s, began_s - oldest_s, len(sessions))
+            self._post(self._deliver, sessions, result)
+        return True
+
+    def _record(self, step_s: float, queue_s: float, sessions: int) -> None:
+        self.step_time_s = step_s if not self.step_time_s else 0.9 * self.step_time_s + 0.1 * step_s
+        attributes = {"service": self._name}
+        telemetry.STEP_TIME_S.record(step_s, attributes)
+        telemetry.QUEUE_TIME_S.record(queue_s, attributes)
+        telemetry.STEP_SESSIONS.record(sessions, attributes)
+
+    def _post(self, function: Callable[..., Any], *args: Any) -> None:
+        assert self._event_loop is not None
+        try:
+            self._event_loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the event loop is closed: the process ends, nobody waits for this
+            self._stopping = True
