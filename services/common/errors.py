@@ -11,6 +11,7 @@
     ├── QuotaExceeded         carries the quota's subject
     ├── WorkerLost
     ├── Draining
+    ├── NotReady              a worker that still loads its model
     ├── IdleTimeout
     ├── MaxDuration
     ├── ProtocolViolation     a gateway and a worker disagree: a bug on one side
@@ -74,6 +75,10 @@ class WorkerLost(DsmError):
 
 class Draining(DsmError):
     """The process is stopping."""
+
+
+class NotReady(DsmError):
+    """The worker still loads its model."""
 
 
 class IdleTimeout(DsmError):

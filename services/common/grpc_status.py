@@ -26,6 +26,7 @@ CODE_AND_REASON: dict[type[errors.DsmError], tuple[grpc.StatusCode, str]] = {
     errors.QuotaExceeded: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
     errors.WorkerLost: (grpc.StatusCode.UNAVAILABLE, "WORKER_LOST"),
     errors.Draining: (grpc.StatusCode.UNAVAILABLE, "DRAINING"),
+    errors.NotReady: (grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
     errors.IdleTimeout: (grpc.StatusCode.ABORTED, "IDLE_TIMEOUT"),
     errors.MaxDuration: (grpc.StatusCode.OUT_OF_RANGE, "MAX_DURATION"),
     errors.ProtocolViolation: (grpc.StatusCode.INVALID_ARGUMENT, "PROTOCOL_VIOLATION"),

@@ -55,7 +55,9 @@ class EncodeRequest(_message.Message):
     def opens(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionOpen]: ...
     @_builtins.property
     def resets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Sessions that start again as if newly opened, in the slot they have; answered by `opened`."""
+        """Sessions that start again as if newly opened, in the slot they have; answered by `opened`. Send it when every
+        frame sent has been answered.
+        """
 
     @_builtins.property
     def audio(self) -> Global___AudioBatch: ...

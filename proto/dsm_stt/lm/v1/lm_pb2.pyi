@@ -227,8 +227,8 @@ class LmInfo(_message.Message):
     CODEC_ID_FIELD_NUMBER: _builtins.int
     CODEBOOKS_FIELD_NUMBER: _builtins.int
     DELAY_FRAMES_FIELD_NUMBER: _builtins.int
-    PREFIX_FRAMES_FIELD_NUMBER: _builtins.int
-    SUFFIX_FRAMES_FIELD_NUMBER: _builtins.int
+    PREFIX_SAMPLES_FIELD_NUMBER: _builtins.int
+    SUFFIX_SAMPLES_FIELD_NUMBER: _builtins.int
     PADDING_TOKEN_FIELD_NUMBER: _builtins.int
     PAUSE_HORIZONS_MS_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
@@ -240,10 +240,10 @@ class LmInfo(_message.Message):
     """Codebooks in a frame of codes."""
     delay_frames: _builtins.int
     """Frames between a sound and its text."""
-    prefix_frames: _builtins.int
-    """Silence the model wants before the first audio, in frames."""
-    suffix_frames: _builtins.int
-    """Silence that brings out the last words at the end of the audio, in frames: the delay and one second."""
+    prefix_samples: _builtins.int
+    """Silence the model wants before the first audio, in samples at 24 kHz; not always whole frames."""
+    suffix_samples: _builtins.int
+    """Silence that brings out the last words at the end of the audio, in samples at 24 kHz: the delay and one second."""
     padding_token: _builtins.int
     """The text token that says nothing."""
     trained: _builtins.bool
@@ -264,15 +264,15 @@ class LmInfo(_message.Message):
         codec_id: _builtins.str = ...,
         codebooks: _builtins.int = ...,
         delay_frames: _builtins.int = ...,
-        prefix_frames: _builtins.int = ...,
-        suffix_frames: _builtins.int = ...,
+        prefix_samples: _builtins.int = ...,
+        suffix_samples: _builtins.int = ...,
         padding_token: _builtins.int = ...,
         pause_horizons_ms: _abc.Iterable[_builtins.int] | None = ...,
         trained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codebooks", b"codebooks", "codec_id", b"codec_id", "delay_frames", b"delay_frames", "language_codes", b"language_codes", "model", b"model", "padding_token", b"padding_token", "pause_horizons_ms", b"pause_horizons_ms", "prefix_frames", b"prefix_frames", "suffix_frames", b"suffix_frames", "trained", b"trained"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codebooks", b"codebooks", "codec_id", b"codec_id", "delay_frames", b"delay_frames", "language_codes", b"language_codes", "model", b"model", "padding_token", b"padding_token", "pause_horizons_ms", b"pause_horizons_ms", "prefix_samples", b"prefix_samples", "suffix_samples", b"suffix_samples", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,147 @@
+"""The life of a worker process, codec and LM alike: listen, load, serve, drain, stop.
+
+Health is NOT_SERVING until the engine is loaded and warm, and again once its thread is dead or has been in one step
+for longer than `stuck_after_s`. A failed engine ends the process with exit code 1: a supervisor starts a fresh one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+
+from services.common.env import setting
+from services.common.errors import ConfigError, EngineFailed
+from services.common.grpc_server import GrpcServer, stop_on_signals
+from services.common.worker_stream import Worker
+
+_log = structlog.get_logger()
+
+# A batch of 1 MiB of samples, and room.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_WATCH_EVERY_S = 0.5
+
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """Settings that both kinds of worker have."""
+
+    device: str = setting("DSM_DEVICE", "Where the model runs: auto (cuda if there is one), cpu or cuda", default="auto")
+    dtype: str = setting(
+        "DSM_DTYPE", "Precision: auto (float32 on cpu, bfloat16 on cuda), float32 or bfloat16", default="auto"
+    )
+    threads: int = setting("DSM_THREADS", "CPU threads of the model; 0 leaves it to torch", default=0)
+    credit_frames: int = setting("DSM_CREDIT_FRAMES", "Frames of a session that may be on their way, 2 to 256", default=16)
+    stuck_after_s: float = setting(
+        "DSM_STUCK_AFTER_S", "A step that takes longer makes the worker unhealthy, seconds", default=10.0
+    )
+    drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
+    reflection: bool = setting("DSM_REFLECTION", "Answer gRPC reflection", default=True)
+    log_level: str = setting("DSM_LOG_LEVEL", "debug, info, warning or error", default="info")
+    log_format: str = setting("DSM_LOG_FORMAT", "json or console", default="json")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.device not in DEVICES:
+            raise ConfigError(f"DSM_DEVICE: wanted one of {', '.join(DEVICES)}, got {self.device!r}")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"DSM_DTYPE: wanted one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if not 2 <= self.credit_frames <= 256:
+            raise ConfigError(f"DSM_CREDIT_FRAMES: wanted 2 to 256, got {self.credit_frames}")
+        if self.threads < 0:
+            raise ConfigError(f"DSM_THREADS: wanted 0 or more, got {self.threads}")
+        if self.stuck_after_s <= 0 or self.drain_s < 0:
+            raise ConfigError("DSM_STUCK_AFTER_S and DSM_DRAIN_S: wanted positive seconds")
+
+
+class WorkerProcess:
+    """One worker: a server, a loop, and what ends them. `serve` of each service composes it."""
+
+    def __init__(
+        self,
+        worker: Worker[Any],
+        listen: str,
+        service: str,
+        add_servicer: Callable[[grpc.aio.Server], None],
+        settings: WorkerSettings,
+    ) -> None:
+        """service: the full gRPC name. add_servicer: adds the servicer to the server; called before it starts."""
+        self._worker = worker
+        self._settings = settings
+        self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings.reflection)
+        add_servicer(self.server.server)
+        self._failure: EngineFailed | None = None
+        self._stop_soon = asyncio.Event()
+
+    def fail(self, error: EngineFailed) -> None:
+        """Tell every session and end the process; the loop calls it when the engine raises."""
+        _log.error("engine failed", exc_info=error)
+        self._failure = error
+        self._worker.fail(error)
+        self._stop_soon.set()
+
+    async def run(self, stopping: asyncio.Event) -> int:
+        """Serve until `stopping` is set or the engine fails; returns the process's exit code."""
+        await self.server.start()
+        # A signal while loading must not wait for minutes of download.
+        loading = asyncio.create_task(self._worker.loop.start())
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait({loading, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():
+            loading.cancel()
+            await self.server.stop(0)
+            return 0
+        try:
+            loading.result()
+        except BaseException:
+            told.cancel()
+            await self.server.stop(0)
+            raise
+        await self.server.set_serving(True)
+        _log.info("serving", slots=self._worker.loop.slots.total)
+        watch = asyncio.create_task(self._watch())
+        failed = asyncio.create_task(self._stop_soon.wait())
+        await asyncio.wait({told, failed}, return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
+        await self.server.set_serving(False)
+        if self._failure is None:
+            await self._drain()
+        self._worker.loop.stop()
+        # With a failure, a moment for the sessions to be told.
+        await self.server.stop(1.0 if self._failure else 0.5)
+        for task in (told, failed):
+            task.cancel()
+        return 0 if self._failure is None else 1
+
+    async def _drain(self) -> None:
+        """Take no new session, and wait for the present ones to end or be moved."""
+        self._worker.draining = True
+        for stream in self._worker.streams:
+            stream.wake.set()
+        _log.info("draining", sessions=sum(len(stream.sessions) for stream in self._worker.streams))
+        deadline_s = asyncio.get_running_loop().time() + self._settings.drain_s
+        while any(stream.sessions for stream in self._worker.streams):
+            if asyncio.get_running_loop().time() > deadline_s:
+                _log.warning("drain time is over, sessions are cut off")
+                return
+            await asyncio.sleep(0.05)
+
+    async def _watch(self) -> None:
+        """Keep the health in step with the state of the loop's thread."""
+        healthy = True
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            now_healthy = (
+                self._worker.loop.alive() and self._worker.loop.stuck_for_s() < self._settings.stuck_after_s
+            )
+            if now_healthy != healthy:
+                healthy = now_healthy
+                await self.server.set_serving(healthy)
+                _log.warning("health", serving=healthy, stuck_for_s=round(self._worker.loop.stuck_for_s(), 1))

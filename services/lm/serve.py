@@ -1,0 +1,103 @@
+"""Composition root of the LM worker: names every concrete class, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
+from services.common.checkpoint import Checkpoint, Part
+from services.common.env import public_values
+from services.common.errors import EngineFailed
+from services.common.grpc_server import stop_on_signals
+from services.common.log import configure_logging
+from services.common.registry import resolve
+from services.common.step_loop import StepLoop
+from services.common.worker_serve import WorkerProcess
+from services.common.worker_stream import Worker
+from services.lm.config import LmConfig
+from services.lm.engine import LmEngine, LmStep
+from services.lm.servicer import LmFacts, LmServicer, LmSession, deliver
+from services.lm.transcript import Transcript, WordEnds
+from services.lm.vocabulary import SentencePieceVocabulary
+
+_SERVICE = lm_pb2.DESCRIPTOR.services_by_name["LmService"].full_name
+
+_log = structlog.get_logger()
+
+
+def run(config: LmConfig) -> int:
+    """Run an LM worker until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
+    configure_logging(config.log_level, config.log_format, "lm")
+    _log.info("starting", **public_values(config))
+    return asyncio.run(_serve(config))
+
+
+async def _serve(config: LmConfig) -> int:
+    stopping = stop_on_signals()
+
+    def build() -> LmEngine:
+        # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
+        from services.lm.lmgen_engine import load  # noqa: PLC0415
+
+        checkpoint = resolve(config.model, parts={Part.LM})
+        engine = load(
+            checkpoint,
+            slots=config.slots,
+            device=config.device,
+            dtype=config.dtype,
+            temperature=config.temperature,
+            threads=config.threads,
+        )
+        servicer.facts = lm_facts(checkpoint)
+        return engine
+
+    def fail(error: EngineFailed) -> None:
+        process.fail(error)
+
+    loop: StepLoop[LmSession, LmStep] = StepLoop(build, deliver, fail, "lm")
+    worker = Worker("lm", loop)
+    servicer = LmServicer(worker, config.credit_frames)
+    process = WorkerProcess(
+        worker,
+        config.listen,
+        _SERVICE,
+        lambda server: lm_pb2_grpc.add_LmServiceServicer_to_server(servicer, server),
+        config,
+    )
+    return await process.run(stopping)
+
+
+def lm_facts(checkpoint: Checkpoint) -> LmFacts:
+    """Gather what the streams need to know of the model. Raises CheckpointError for a bad tokenizer."""
+    vocabulary = SentencePieceVocabulary(checkpoint.tokenizer)
+    ends = WordEnds(checkpoint.word_end_base_ms, checkpoint.word_end_per_character_ms)
+
+    def make_transcript(interim: bool) -> Transcript:
+        return Transcript(
+            vocabulary,
+            checkpoint.delay_frames,
+            ends,
+            interim=interim,
+            boundary_token=checkpoint.boundary_token,
+            padding_token=checkpoint.padding_token,
+        )
+
+    return LmFacts(lm_info(checkpoint), checkpoint.card, checkpoint.text_card + 1, make_transcript)
+
+
+def lm_info(checkpoint: Checkpoint) -> lm_pb2.LmInfo:
+    """Say which model this worker computes."""
+    return lm_pb2.LmInfo(
+        model=checkpoint.name,
+        language_codes=checkpoint.language_codes,
+        codec_id=checkpoint.codec_id,
+        codebooks=checkpoint.codebooks,
+        delay_frames=checkpoint.delay_frames,
+        prefix_samples=checkpoint.prefix_samples,
+        suffix_samples=checkpoint.suffix_samples,
+        padding_token=checkpoint.padding_token,
+        pause_horizons_ms=checkpoint.pause_horizons_ms,
+        trained=checkpoint.trained,
+    )
