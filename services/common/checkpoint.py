@@ -6,7 +6,6 @@ Reads nothing itself and imports no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import CheckpointError
-from services.common.framing import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
+from services.common.framing import FRAME_S, SAMPLE_RATE_HZ
 
 # Keys of config.json that speak about the files and the use of the model. moshi's loader takes these out and hands
 # whatever is left to the transformer, which refuses what it does not know.
@@ -188,17 +187,20 @@ class Checkpoint:
         return round(self._delay_s / FRAME_S) if frames is None else int(frames)
 
     @property
-    def prefix_frames(self) -> int:
-        """Return the silence the model wants before the first audio, in frames, rounded up."""
-        return _frames(float(self.stt_config.get("audio_silence_prefix_seconds", 0.0)))
+    def prefix_samples(self) -> int:
+        """Return the silence the model wants before the first audio, in samples at 24 kHz.
+
+        Not whole frames: the 2.6B model's one second is 12.5 of them, and the audio then starts inside a frame.
+        """
+        return int(float(self.stt_config.get("audio_silence_prefix_seconds", 0.0)) * SAMPLE_RATE_HZ)
 
     @property
-    def suffix_frames(self) -> int:
-        """Return the silence that brings out the last words: the delay and one second, in frames, rounded up.
+    def suffix_samples(self) -> int:
+        """Return the silence that brings out the last words: the delay and one second, in samples at 24 kHz.
 
         Source: moshi.run_inference, which pads by int((delay + 1) * 24000) samples.
         """
-        return _frames(self._delay_s + 1.0)
+        return int((self._delay_s + 1.0) * SAMPLE_RATE_HZ)
 
     @property
     def language_codes(self) -> tuple[str, ...]:
@@ -239,7 +241,3 @@ class Checkpoint:
         if key not in self.files:
             raise CheckpointError(f"{self.name} was resolved without its {part} part, which has the {key}")
         return self.files[key]
-
-
-def _frames(duration_s: float) -> int:
-    return math.ceil(int(duration_s * SAMPLE_RATE_HZ) / FRAME_SAMPLES)
