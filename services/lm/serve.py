@@ -97,7 +97,6 @@ def lm_info(checkpoint: Checkpoint) -> lm_pb2.LmInfo:
         delay_frames=checkpoint.delay_frames,
         prefix_samples=checkpoint.prefix_samples,
         suffix_samples=checkpoint.suffix_samples,
-        padding_token=checkpoint.padding_token,
         pause_horizons_ms=checkpoint.pause_horizons_ms,
         trained=checkpoint.trained,
     )

@@ -49,8 +49,8 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
         self._facts = facts
         self._interim = False
         self._opened: list[tuple[int, int]] = []
-        # Answers since the last response: (session, its number of the frame, text token).
-        self._tokens: list[tuple[int, int, int]] = []
+        # Answers since the last response: (session, its number of the frame, text token, final frame).
+        self._tokens: list[tuple[int, int, int, int]] = []
         self._pauses: list[NDArray[np.float32]] = []
         # (session, frame, word).
         self._words: list[tuple[int, int, Word]] = []
@@ -153,7 +153,8 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
             session.transcript.push(token)
             return
         words = session.transcript.push(token)
-        self._tokens.append((session.number, session.answered, token))
+        final_frame = session.transcript.final_frame
+        self._tokens.append((session.number, session.answered, token, final_frame))
         self._pauses.append(pauses)
         session.answered += 1
         session.on_their_way -= 1
@@ -189,11 +190,12 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
         return response
 
     def _fill_tokens(self, batch: lm_pb2.TokensBatch) -> None:
-        batch.sessions.extend([number for number, _, _ in self._tokens])
-        batch.first_frames.extend([frame for _, frame, _ in self._tokens])
+        batch.sessions.extend([number for number, _, _, _ in self._tokens])
+        batch.first_frames.extend([frame for _, frame, _, _ in self._tokens])
         batch.frames.extend([1] * len(self._tokens))
-        batch.text_tokens.extend([token for _, _, token in self._tokens])
+        batch.text_tokens.extend([token for _, _, token, _ in self._tokens])
         batch.pause_probabilities.extend(np.concatenate(self._pauses).tolist())
+        batch.final_frames.extend([final for _, _, _, final in self._tokens])
         self._tokens.clear()
         self._pauses.clear()
 

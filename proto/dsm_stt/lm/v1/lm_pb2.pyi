@@ -229,7 +229,6 @@ class LmInfo(_message.Message):
     DELAY_FRAMES_FIELD_NUMBER: _builtins.int
     PREFIX_SAMPLES_FIELD_NUMBER: _builtins.int
     SUFFIX_SAMPLES_FIELD_NUMBER: _builtins.int
-    PADDING_TOKEN_FIELD_NUMBER: _builtins.int
     PAUSE_HORIZONS_MS_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -244,8 +243,6 @@ class LmInfo(_message.Message):
     """Silence the model wants before the first audio, in samples at 24 kHz; not always whole frames."""
     suffix_samples: _builtins.int
     """Silence that brings out the last words at the end of the audio, in samples at 24 kHz: the delay and one second."""
-    padding_token: _builtins.int
-    """The text token that says nothing."""
     trained: _builtins.bool
     """False for seeded weights that never saw speech."""
     @_builtins.property
@@ -266,13 +263,12 @@ class LmInfo(_message.Message):
         delay_frames: _builtins.int = ...,
         prefix_samples: _builtins.int = ...,
         suffix_samples: _builtins.int = ...,
-        padding_token: _builtins.int = ...,
         pause_horizons_ms: _abc.Iterable[_builtins.int] | None = ...,
         trained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codebooks", b"codebooks", "codec_id", b"codec_id", "delay_frames", b"delay_frames", "language_codes", b"language_codes", "model", b"model", "padding_token", b"padding_token", "pause_horizons_ms", b"pause_horizons_ms", "prefix_samples", b"prefix_samples", "suffix_samples", b"suffix_samples", "trained", b"trained"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codebooks", b"codebooks", "codec_id", b"codec_id", "delay_frames", b"delay_frames", "language_codes", b"language_codes", "model", b"model", "pause_horizons_ms", b"pause_horizons_ms", "prefix_samples", b"prefix_samples", "suffix_samples", b"suffix_samples", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,6 +312,7 @@ class TokensBatch(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     TEXT_TOKENS_FIELD_NUMBER: _builtins.int
     PAUSE_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    FINAL_FRAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -330,6 +327,13 @@ class TokensBatch(_message.Message):
     def pause_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """sum(frames) * heads probabilities in [0, 1] that the speaker pauses, one a horizon, frame by frame."""
 
+    @_builtins.property
+    def final_frames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """sum(frames) positions: every word that starts before this frame has been sent, final. It lags `delay_frames`
+        behind, and a word that is open holds it back. At a flush, the barrier is reached once it has reached the end of
+        the audio.
+        """
+
     def __init__(
         self,
         *,
@@ -338,10 +342,11 @@ class TokensBatch(_message.Message):
         frames: _abc.Iterable[_builtins.int] | None = ...,
         text_tokens: _abc.Iterable[_builtins.int] | None = ...,
         pause_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        final_frames: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_frames", b"first_frames", "frames", b"frames", "pause_probabilities", b"pause_probabilities", "sessions", b"sessions", "text_tokens", b"text_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_frames", b"final_frames", "first_frames", b"first_frames", "frames", b"frames", "pause_probabilities", b"pause_probabilities", "sessions", b"sessions", "text_tokens", b"text_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,7 +74,7 @@ class SpeechServiceStub:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. Messages of the caller may have up to 4 MiB, those of Recognize 64 MiB.
+    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     def __init__(self, channel):
@@ -149,7 +149,7 @@ class SpeechServiceServicer:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. Messages of the caller may have up to 4 MiB, those of Recognize 64 MiB.
+    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     def StreamingRecognize(self, request_iterator, context):
@@ -249,7 +249,7 @@ class SpeechService:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. Messages of the caller may have up to 4 MiB, those of Recognize 64 MiB.
+    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     @staticmethod

@@ -61,7 +61,7 @@ class SpeechServiceStub:
       a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. Messages of the caller may have up to 4 MiB, those of Recognize 64 MiB.
+    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -123,7 +123,7 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
       a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. Messages of the caller may have up to 4 MiB, those of Recognize 64 MiB.
+    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,69 @@
+"""Settings of a gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.common.env import setting
+from services.common.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayConfig:
+    """Settings of a gateway, from DSM_… variables or flags."""
+
+    listen: str = setting(
+        "DSM_GATEWAY_LISTEN", "host:port of the public API; port 0 for any", default="127.0.0.1:50051"
+    )
+    codecs: tuple[str, ...] = setting(
+        "DSM_GATEWAY_CODECS",
+        "Codec workers, separated by commas: host:port, or dns:///name:port for every address of a name",
+        default=("127.0.0.1:50061",),
+    )
+    lms: tuple[str, ...] = setting(
+        "DSM_GATEWAY_LMS", "LM workers of all models, as for codecs", default=("127.0.0.1:50062",)
+    )
+    default_model: str = setting(
+        "DSM_GATEWAY_DEFAULT_MODEL",
+        "The model of a request that names none; empty: the first that is served",
+        default="",
+    )
+    admission_wait_s: float = setting(
+        "DSM_ADMISSION_WAIT_S", "How long a new session waits for a slot, seconds", default=2.0
+    )
+    admission_queue: int = setting("DSM_ADMISSION_QUEUE", "Sessions that may wait for a slot at once", default=256)
+    backlog_s: float = setting(
+        "DSM_BACKLOG_S", "Audio of a session that may wait in the gateway, seconds", default=10.0
+    )
+    idle_timeout_s: float = setting(
+        "DSM_IDLE_TIMEOUT_S",
+        "A session without a message ends after this, unless its config says otherwise",
+        default=60.0,
+    )
+    max_idle_timeout_s: float = setting(
+        "DSM_MAX_IDLE_TIMEOUT_S", "The longest idle timeout a config may ask for, seconds", default=600.0
+    )
+    max_duration_s: float = setting("DSM_MAX_DURATION_S", "The longest session, seconds of audio", default=14_400.0)
+    heartbeat_timeout_s: float = setting(
+        "DSM_HEARTBEAT_TIMEOUT_S", "A worker not heard of for this long is lost, seconds", default=5.0
+    )
+    resolve_every_s: float = setting("DSM_RESOLVE_EVERY_S", "Time between two look-ups of dns:/// names", default=5.0)
+    drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
+    reflection: bool = setting("DSM_REFLECTION", "Answer gRPC reflection", default=True)
+    log_level: str = setting("DSM_LOG_LEVEL", "debug, info, warning or error", default="info")
+    log_format: str = setting("DSM_LOG_FORMAT", "json or console", default="json")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not self.codecs or not self.lms:
+            raise ConfigError("DSM_GATEWAY_CODECS and DSM_GATEWAY_LMS: wanted at least one address each")
+        for name in ("backlog_s", "idle_timeout_s", "max_duration_s", "heartbeat_timeout_s", "resolve_every_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}: wanted more than 0 seconds, got {getattr(self, name)}")
+        if self.admission_wait_s < 0 or self.admission_queue < 0 or self.drain_s < 0:
+            raise ConfigError("admission_wait_s, admission_queue and drain_s: wanted 0 or more")
+        if self.idle_timeout_s > self.max_idle_timeout_s:
+            raise ConfigError(
+                f"DSM_IDLE_TIMEOUT_S: wanted at most DSM_MAX_IDLE_TIMEOUT_S ({self.max_idle_timeout_s}), "
+                f"got {self.idle_timeout_s}"
+            )

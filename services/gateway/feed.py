@@ -1,0 +1,133 @@
+"""From a caller's messages to its pipeline: decodes, checks, waits for room, watches for silence on the line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from dsm_stt.speech.v1 import speech_pb2
+from services.common.errors import BadConfig, IdleTimeout, MaxDuration
+from services.common.framing import SAMPLE_RATE_HZ
+from services.gateway.audio import AudioStream
+from services.gateway.durations import to_samples
+from services.gateway.outbox import Cursors
+from services.gateway.pipeline import FlushMark, Pipeline, UpdateMark
+from services.gateway.session_options import SessionOptions, checked_id, checked_s, result_settings
+from services.gateway.turn_settings import from_proto as turn_settings_from_proto
+
+MAX_AUDIO_BYTES = 1024 * 1024
+_MAX_SILENCE_S = 60.0
+# Decoded at a time, so that one large message neither blocks the event loop nor overshoots the backlog by much.
+_PIECE_BYTES = 32 * 1024
+_SECOND_OF_SILENCE = np.zeros(SAMPLE_RATE_HZ, np.float32)
+
+
+class Feed:
+    """Drives one session's pipeline with its caller's messages."""
+
+    def __init__(self, pipeline: Pipeline, cursors: Cursors, options: SessionOptions, max_duration_s: float) -> None:
+        self._pipeline = pipeline
+        self._cursors = cursors
+        self._options = options
+        self._max_samples = round(max_duration_s * SAMPLE_RATE_HZ)
+        self._audio = AudioStream(options.audio_format)
+        self._base = options.resumption.base_samples
+        # The caller's silence messages, which do not pass the audio stream.
+        self._silence_samples = 0
+        # Since when a message is waited for; None while one is worked on, however long the service takes.
+        self._waiting_since_s: float | None = None
+
+    async def run(self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest]) -> None:
+        """Take messages until the half-close; a caller's error ends the session."""
+        idle = asyncio.create_task(self._watch_idle())
+        try:
+            while True:
+                self._waiting_since_s = asyncio.get_running_loop().time()
+                request = await anext(requests, None)
+                self._waiting_since_s = None
+                if request is None:
+                    break
+                await self._take(request)
+            tail = self._audio.finish()
+            self._pipeline.push_audio(tail)
+            self._pipeline.push_end()
+        except Exception as error:  # handed on, so that it comes after what is already due to the caller
+            self._pipeline.fail(error)
+        finally:
+            idle.cancel()
+
+    async def _take(self, request: speech_pb2.StreamingRecognizeRequest) -> None:
+        match request.WhichOneof("request"):
+            case "audio":
+                await self._take_audio(request.audio)
+            case "flush":
+                self._take_flush(request.flush)
+            case "update":
+                self._take_update(request.update)
+            case "silence":
+                await self._take_silence(request.silence)
+            case "keep_alive":
+                pass
+            case "config":
+                raise BadConfig("config: only the first message may be one")
+            case _:
+                raise BadConfig("wanted one of audio, flush, update, silence, keep_alive; got an empty message")
+
+    async def _take_audio(self, audio: bytes) -> None:
+        if len(audio) > MAX_AUDIO_BYTES:
+            raise BadConfig(f"audio: wanted at most {MAX_AUDIO_BYTES} bytes a message, got {len(audio)}")
+        for start in range(0, len(audio), _PIECE_BYTES):
+            await self._pipeline.wait_for_room()
+            samples = self._audio.push(audio[start : start + _PIECE_BYTES])
+            self._note_received()
+            self._pipeline.push_audio(samples)
+        await self._pipeline.wait_for_room()
+
+    def _take_flush(self, flush: speech_pb2.Flush) -> None:
+        mark = FlushMark(checked_id(flush.flush_id, "flush.flush_id"), flush.end_turn, flush.reset_context)
+        self._pipeline.push_audio(self._audio.drain())
+        self._pipeline.push_flush(mark)
+
+    def _take_update(self, update: speech_pb2.Update) -> None:
+        model = self._options.model
+        self._pipeline.push_update(
+            UpdateMark(
+                checked_id(update.update_id, "update.update_id"),
+                result_settings(update.results, model) if update.HasField("results") else None,
+                turn_settings_from_proto(update.turns, model.pause_horizons_ms) if update.HasField("turns") else None,
+            )
+        )
+
+    async def _take_silence(self, silence: speech_pb2.Silence) -> None:
+        if not silence.HasField("duration") or to_samples(silence.duration) <= 0:
+            raise BadConfig("silence.duration: wanted more than 0 s")
+        checked_s(silence.duration, "silence.duration", 0, _MAX_SILENCE_S)
+        left = to_samples(silence.duration)
+        self._pipeline.push_audio(self._audio.drain())
+        while left > 0:
+            piece = _SECOND_OF_SILENCE[:left]
+            left -= len(piece)
+            self._silence_samples += len(piece)
+            self._note_received()
+            self._pipeline.push_audio(piece)
+            await self._pipeline.wait_for_room()
+
+    def _note_received(self) -> None:
+        received = round(self._audio.received_s * SAMPLE_RATE_HZ) + self._silence_samples
+        self._cursors.received = self._base + received
+        if received > self._max_samples:
+            raise MaxDuration(f"the session has more than {self._max_samples / SAMPLE_RATE_HZ:g} s of audio")
+
+    async def _watch_idle(self) -> None:
+        """End the session when no message has come for the idle timeout."""
+        timeout_s = self._options.idle_timeout_s
+        loop = asyncio.get_running_loop()
+        while True:
+            since_s = self._waiting_since_s
+            left_s = timeout_s if since_s is None else since_s + timeout_s - loop.time()
+            if left_s <= 0:
+                self._pipeline.fail(IdleTimeout(f"no message for {timeout_s:g} s; send keep_alive to stay"))
+                return
+            await asyncio.sleep(left_s)

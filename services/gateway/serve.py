@@ -1,0 +1,61 @@
+"""Composition root of the gateway: names every concrete class, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
+from services.common.env import public_values
+from services.common.grpc_server import GrpcServer, stop_on_signals
+from services.common.log import configure_logging
+from services.gateway.config import GatewayConfig
+from services.gateway.servicer import SpeechServicer
+from services.gateway.sessions import Sessions
+from services.gateway.upstream.workers import Workers
+
+_SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+# A recording for Recognize, and room for its config.
+_MAX_MESSAGE_BYTES = 65 * 1024 * 1024
+_WATCH_EVERY_S = 0.2
+
+_log = structlog.get_logger()
+
+
+def run(config: GatewayConfig) -> int:
+    """Run a gateway until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
+    configure_logging(config.log_level, config.log_format, "gateway")
+    _log.info("starting", **public_values(config))
+    return asyncio.run(_serve(config))
+
+
+async def _serve(config: GatewayConfig) -> int:
+    stopping = stop_on_signals()
+    workers = Workers(config)
+    sessions = Sessions(workers, config)
+    server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
+    speech_pb2_grpc.add_SpeechServiceServicer_to_server(SpeechServicer(workers, sessions, config), server.server)
+    await server.start()
+    async with workers.running():
+        watch = asyncio.create_task(_watch(server, workers))
+        await stopping.wait()
+        watch.cancel()
+        await server.set_serving(False)
+        _log.info("draining")
+        await sessions.drain(config.drain_s)
+        # A moment for the last responses to reach their callers.
+        await server.stop(1.0)
+    return 0
+
+
+async def _watch(server: GrpcServer, workers: Workers) -> None:
+    """Be healthy while at least one model can be served, with its codec."""
+    serving = False
+    while True:
+        now_serving = bool(workers.models())
+        if now_serving != serving:
+            serving = now_serving
+            await server.set_serving(serving)
+            _log.info("health", serving=serving, models=list(workers.models()))
+        await asyncio.sleep(_WATCH_EVERY_S)

@@ -1,0 +1,117 @@
+"""Opens sessions and keeps count of them: admission, the pair of slots, the log line, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from dsm_stt.speech.v1 import speech_pb2
+from services.common import telemetry
+from services.common.call import current_call
+from services.common.errors import Draining
+from services.common.framing import FRAME_S, SAMPLE_RATE_HZ
+from services.gateway import events
+from services.gateway.config import GatewayConfig
+from services.gateway.outbox import Cursors, Outbox
+from services.gateway.pipeline import Pipeline
+from services.gateway.session_options import SessionOptions
+from services.gateway.upstream.workers import Workers
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One open session."""
+
+    session_id: str
+    options: SessionOptions
+    outbox: Outbox
+    pipeline: Pipeline
+
+
+class Sessions:
+    """All sessions of this gateway."""
+
+    def __init__(self, workers: Workers, config: GatewayConfig) -> None:
+        self._workers = workers
+        self._config = config
+        self._open: set[Session] = set()
+        self._draining = False
+        self._all_closed = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self, options: SessionOptions) -> AsyncIterator[Session]:
+        """Open a session as long as the block; its slots are given back whatever happens.
+
+        Raises NoCapacity when no slot becomes free in time, WorkerLost without workers, Draining when stopping.
+        """
+        if self._draining:
+            raise Draining("the gateway is stopping; open the stream again to reach another")
+        backlog_frames = max(1, round(self._config.backlog_s / FRAME_S))
+        outbox = Outbox(Cursors(options.resumption.base_samples))
+        session = Session(uuid.uuid4().hex, options, outbox, Pipeline(options, outbox, backlog_frames))
+        fields = current_call().fields
+        fields.update(model=options.model.name, session_id=session.session_id)
+        if options.labels:
+            fields["labels"] = dict(options.labels)
+        began_s = time.monotonic()
+        try:
+            await self._attach(session)
+            fields["admission_s"] = round(time.monotonic() - began_s, 3)
+            self._open.add(session)
+            telemetry.SESSIONS.add(1, {"service": "gateway", "model": options.model.name})
+            yield session
+        finally:
+            session.pipeline.release()
+            if session in self._open:
+                self._open.discard(session)
+                if not self._open:
+                    self._all_closed.set()
+                self._workers.note_release()
+                telemetry.SESSIONS.add(-1, {"service": "gateway", "model": options.model.name})
+            audio_s = session.pipeline.audio_samples / SAMPLE_RATE_HZ
+            fields.update(audio_s=round(audio_s, 2), words=session.pipeline.words)
+            telemetry.AUDIO_S.add(audio_s, {"model": options.model.name})
+
+    async def _attach(self, session: Session) -> None:
+        """Get the LM slot, which is the scarcer one, then the codec slot; both within one admission wait."""
+        deadline_s = asyncio.get_running_loop().time() + self._config.admission_wait_s
+        model, pipeline = session.options.model, session.pipeline
+        lm = await self._workers.open_lm(model, pipeline, session.options.results.interim, deadline_s)
+        try:
+            codec = await self._workers.open_codec(model, pipeline, deadline_s)
+        except BaseException:
+            lm.close()
+            raise
+        current_call().fields.update(lm=lm.target, codec=codec.target)
+        session.outbox.put(events.session_started(session.session_id, session.options, self._config))
+        if not model.trained:
+            session.outbox.put(
+                events.warning(
+                    speech_pb2.WARNING_CODE_UNTRAINED_MODEL,
+                    f"model {model.name} has seeded weights that never saw speech: its words mean nothing",
+                )
+            )
+        pipeline.attach(codec, lm)
+
+    async def drain(self, wait_s: float) -> None:
+        """Open no more sessions, tell the present ones, and end those that are left after wait_s."""
+        self._draining = True
+        for session in self._open:
+            session.outbox.put(events.go_away(wait_s))
+        self._all_closed.clear()
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), wait_s)
+        if self._open:
+            _log.warning("drain time is over, sessions are cut off", sessions=len(self._open))
+        for session in self._open:
+            session.pipeline.fail(Draining("the gateway is stopping and the session had not ended in time"))

@@ -1,0 +1,146 @@
+"""The stream to one codec worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
+from services.common.call import current_call
+from services.common.errors import ProtocolViolation
+from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from services.gateway.upstream.link import LinkSession, Listener, WorkerLink
+
+# Keeps a message below 1 MiB: 128 frames of float32.
+_MAX_FRAMES_PER_MESSAGE = 128
+
+
+class CodecListener(Listener, Protocol):
+    """Whoever a codec session's codes are for."""
+
+    def on_codes(self, codes: NDArray[np.uint16]) -> None:
+        """Take the codes of the next frames, [frames, codebooks]."""
+
+    def on_codec_reset(self) -> None:
+        """The session has started again, as asked."""
+
+
+class CodecSession(LinkSession[CodecListener]):
+    """One session on a codec worker."""
+
+    def __init__(self, number: int, listener: CodecListener, link: CodecLink) -> None:
+        super().__init__(number, listener)
+        self._link = link
+
+    @property
+    def target(self) -> str:
+        """Where the worker is."""
+        return self._link.target
+
+    def send(self, pcm: NDArray[np.float32]) -> None:
+        """Send one frame, [1920]. The caller keeps to `credit_frames`."""
+        self._link.queue_frame(self.number, pcm)
+
+    def reset(self) -> None:
+        """Ask for a fresh state; every frame sent must have been answered."""
+        self._link.queue_reset(self.number)
+
+    def close(self) -> None:
+        """End the session; answers on their way are dropped."""
+        if not self.ended:
+            self._link.queue_close(self)
+
+
+class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, CodecSession]):
+    """One stream to one codec worker."""
+
+    def __init__(self, target: str, heartbeat_timeout_s: float, on_change: Callable[[], None]) -> None:
+        super().__init__(target, heartbeat_timeout_s, on_change)
+        self.info = codec_pb2.CodecInfo()
+        self.clear_pending()
+
+    def serves(self, codec_id: str) -> bool:
+        """Tell whether this worker encodes with that codec."""
+        return self.connected and self.info.codec_id == codec_id
+
+    def open(self, listener: CodecListener) -> CodecSession:
+        """Ask for a session; await its `opening`."""
+        session = self.add_session(lambda number: CodecSession(number, listener, self))
+        call = current_call()
+        self._request.opens.add(session=session.number, request_id=call.request_id, traceparent=call.traceparent)
+        self.wake()
+        return session
+
+    def queue_frame(self, number: int, pcm: NDArray[np.float32]) -> None:
+        """Have one frame sent with the next message."""
+        self._frames.append((number, pcm))
+        self.wake()
+
+    def queue_reset(self, number: int) -> None:
+        """Have a reset sent with the next message."""
+        self._request.resets.append(number)
+        self.wake()
+
+    def queue_close(self, session: CodecSession) -> None:
+        """Have a close sent with the next message."""
+        self.forget(session)
+        if self.connected:
+            self._request.closes.append(session.number)
+            self.wake()
+
+    def clear_pending(self) -> None:
+        """Forget what waits to be sent."""
+        self._request = codec_pb2.EncodeRequest()
+        self._frames: list[tuple[int, NDArray[np.float32]]] = []
+
+    def start_call(self, channel: grpc.aio.Channel) -> Any:
+        """Start Encode."""
+        return codec_pb2_grpc.CodecServiceStub(channel).Encode()
+
+    def take_request(self) -> codec_pb2.EncodeRequest | None:
+        """Make a request of everything that waits, up to the size of a message."""
+        request, self._request = self._request, codec_pb2.EncodeRequest()
+        frames, self._frames = self._frames[:_MAX_FRAMES_PER_MESSAGE], self._frames[_MAX_FRAMES_PER_MESSAGE:]
+        if self._frames:
+            # Closes end sessions whose last frames do not matter any more, so they may go first.
+            self.wake()
+        if frames:
+            audio = request.audio
+            audio.sample_format = codec_pb2.SAMPLE_FORMAT_F32
+            audio.sessions.extend([number for number, _ in frames])
+            audio.frames.extend([1] * len(frames))
+            audio.samples = np.concatenate([pcm for _, pcm in frames]).astype("<f4", copy=False).tobytes()
+        return request if request.ByteSize() else None
+
+    def on_info(self, info: codec_pb2.CodecInfo) -> None:
+        """Take who the worker is."""
+        if (info.frame_samples, info.sample_rate_hertz) != (FRAME_SAMPLES, SAMPLE_RATE_HZ):
+            raise ProtocolViolation(
+                f"{self.target}: wanted frames of {FRAME_SAMPLES} samples at {SAMPLE_RATE_HZ} Hz, "
+                f"got {info.frame_samples} at {info.sample_rate_hertz}"
+            )
+        self.info = info
+
+    def on_opened(self, session: CodecSession, opened: codec_pb2.SessionOpened) -> None:
+        """Take the answer to an open or a reset."""
+        again = session.opening.done()
+        super().on_opened(session, opened)
+        if again:
+            session.listener.on_codec_reset()
+
+    def handle(self, response: codec_pb2.EncodeResponse) -> None:
+        """Hand codes to their sessions."""
+        batch = response.codes
+        if not batch.sessions:
+            return
+        codes = np.frombuffer(batch.codes, "<u2").reshape(-1, self.info.codebooks)
+        first = 0
+        for number, frames in zip(batch.sessions, batch.frames, strict=True):
+            session = self.find(number)
+            if session is not None:
+                session.listener.on_codes(codes[first : first + frames])
+            first += frames

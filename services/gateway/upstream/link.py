@@ -1,0 +1,264 @@
+"""One stream to one worker, shared by all sessions of this gateway on it.
+
+Everything is a callback in the event loop: what the worker answers goes straight to the session that waits for it,
+and what sessions send is gathered until the stream takes the next message, so that many sessions cost one message.
+There is no queue here that credits do not bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+import grpc
+import structlog
+
+from dsm_stt.worker.v1 import worker_pb2
+from services.common.errors import Draining, DsmError, EngineFailed, NoCapacity, ProtocolViolation, WorkerLost
+
+_log = structlog.get_logger()
+
+_FIRST_RETRY_S = 0.1
+_LAST_RETRY_S = 2.0
+_CONNECT_TIMEOUT_S = 5.0
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 16 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Channels to one address must not share a connection: a new one after a loss must be new.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Our own retries are quicker than the default back-off of up to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+class Listener(Protocol):
+    """Whoever a session's answers are for."""
+
+    def on_failed(self, error: DsmError) -> None:
+        """The session has ended; its slot is free or lost."""
+
+
+ListenerT = TypeVar("ListenerT", bound=Listener)
+
+
+class LinkSession(Generic[ListenerT]):
+    """A session on a worker, from the gateway's side."""
+
+    def __init__(self, number: int, listener: ListenerT) -> None:
+        self.number = number
+        self.listener = listener
+        self.credit_frames = 0
+        # Resolved by `opened`, or by what went wrong.
+        self.opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = False
+
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+SessionT = TypeVar("SessionT", bound=LinkSession[Any])
+
+
+class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
+    """Keeps one stream to one worker alive, and the sessions on it."""
+
+    def __init__(self, target: str, heartbeat_timeout_s: float, on_change: Callable[[], None]) -> None:
+        """on_change: called whenever the worker's capacity or state has changed."""
+        self.target = target
+        self.connected = False
+        self.capacity = worker_pb2.Capacity()
+        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._on_change = on_change
+        self._sessions: dict[int, SessionT] = {}
+        self._next_number = 1
+        # Opens whose effect is not yet in `capacity`.
+        self._unanswered_opens = 0
+        self._wake = asyncio.Event()
+
+    @abstractmethod
+    def start_call(self, channel: grpc.aio.Channel) -> Any:
+        """Start the rpc without requests; returns its call object."""
+
+    @abstractmethod
+    def take_request(self) -> RequestT | None:
+        """Make a request of everything that waits to be sent, and forget it; None when there is nothing."""
+
+    @abstractmethod
+    def handle(self, response: ResponseT) -> None:
+        """Hand a response's answers to the sessions."""
+
+    @abstractmethod
+    def clear_pending(self) -> None:
+        """Forget what waits to be sent."""
+
+    @property
+    def available(self) -> int:
+        """Slots that a new session could probably get."""
+        if not self.connected or self.capacity.draining:
+            return 0
+        return max(0, self.capacity.slots_free - self._unanswered_opens)
+
+    @property
+    def load(self) -> float:
+        """Share of the slots that are taken, 0 to 1, opens on their way included."""
+        total = max(1, self.capacity.slots_total)
+        return 1 - self.available / total
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled."""
+        retry_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._run_stream()
+                retry_s = _FIRST_RETRY_S
+            except grpc.aio.AioRpcError as error:
+                _log.debug("worker link", target=self.target, code=error.code().name, message=error.details())
+            except (TimeoutError, ProtocolViolation) as error:
+                _log.warning("worker link", target=self.target, message=str(error) or "no heartbeat")
+            was_connected = self.connected
+            self._lose()
+            if was_connected:
+                retry_s = _FIRST_RETRY_S
+            await asyncio.sleep(retry_s)
+            retry_s = min(_LAST_RETRY_S, 2 * retry_s)
+
+    async def _run_stream(self) -> None:
+        async with grpc.aio.insecure_channel(self.target, options=CHANNEL_OPTIONS) as channel:
+            await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIMEOUT_S)
+            call = self.start_call(channel)
+            writer = asyncio.create_task(self._write(call))
+            try:
+                await self._read(aiter(call))
+            finally:
+                writer.cancel()
+                call.cancel()
+                # Whatever the writer met, the reader has met too.
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await writer
+
+    async def _read(self, responses: AsyncIterator[Any]) -> None:
+        while True:
+            # A timer for each response would cost more than the response; a worker is silent for 1 s at most.
+            async with asyncio.timeout(self._heartbeat_timeout_s):
+                response = await anext(responses, None)
+            if response is None:
+                raise WorkerEnded
+            self.capacity = response.capacity
+            self._unanswered_opens = sum(not session.opening.done() for session in self._sessions.values())
+            if not self.connected:
+                self._greet(response)
+            self._dispatch(response)
+            self._on_change()
+
+    def _greet(self, response: Any) -> None:
+        if not response.HasField("info"):
+            raise ProtocolViolation(f"{self.target}: wanted info in the first response of a stream")
+        self.on_info(response.info)
+        self.connected = True
+        _log.info("worker connected", target=self.target, slots=self.capacity.slots_total)
+
+    @abstractmethod
+    def on_info(self, info: Any) -> None:
+        """Take who the worker is. Raises ProtocolViolation when it is not one we can work with."""
+
+    def _dispatch(self, response: Any) -> None:
+        for opened in response.opened:
+            session = self._sessions.get(opened.session)
+            if session is not None:
+                self.on_opened(session, opened)
+        self.handle(response)
+        for failure in response.failures:
+            self._fail_session(failure)
+        for number in response.closed:
+            session = self._sessions.pop(number, None)
+            if session is not None:
+                session.ended = True
+                self.on_closed(session)
+
+    def on_opened(self, session: SessionT, opened: Any) -> None:
+        """Take the answer to an open or a reset."""
+        session.credit_frames = opened.credit_frames
+        if not session.opening.done():
+            session.opening.set_result(None)
+
+    def on_closed(self, session: SessionT) -> None:
+        """Take the answer to a close."""
+
+    def _fail_session(self, failure: worker_pb2.SessionFailure) -> None:
+        session = self._sessions.pop(failure.session, None)
+        if session is not None:
+            self._end(session, failure_error(failure, self.target))
+
+    def _lose(self) -> None:
+        """Take the worker for lost: every session on it ends."""
+        self.connected = False
+        self._unanswered_opens = 0
+        self.clear_pending()
+        sessions, self._sessions = self._sessions, {}
+        if sessions:
+            _log.warning("worker lost", target=self.target, sessions=len(sessions))
+        for session in sessions.values():
+            self._end(session, WorkerLost(f"the worker at {self.target} was lost"))
+        self._on_change()
+
+    def _end(self, session: SessionT, error: DsmError) -> None:
+        session.ended = True
+        if session.opening.done():
+            session.listener.on_failed(error)
+        else:
+            session.opening.set_exception(error)
+
+    async def _write(self, call: Any) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            request = self.take_request()
+            if request is not None:
+                await call.write(request)
+
+    def wake(self) -> None:
+        """Have what waits sent soon."""
+        self._wake.set()
+
+    def add_session(self, make: Callable[[int], SessionT]) -> SessionT:
+        """Number a new session; the caller queues its open message."""
+        session = make(self._next_number)
+        self._next_number += 1
+        self._sessions[session.number] = session
+        self._unanswered_opens += 1
+        return session
+
+    def find(self, number: int) -> SessionT | None:
+        """Look a session up; None for one that has ended, whose late answers are dropped."""
+        return self._sessions.get(number)
+
+    def forget(self, session: SessionT) -> None:
+        """Let answers for a session be dropped from now on."""
+        self._sessions.pop(session.number, None)
+        session.ended = True
+
+
+class WorkerEnded(ProtocolViolation):
+    """The worker ended the stream."""
+
+    def __str__(self) -> str:
+        return "the worker ended the stream"
+
+
+def failure_error(failure: worker_pb2.SessionFailure, target: str) -> DsmError:
+    """Map why a worker ended a session to our error tree."""
+    match failure.reason:
+        case worker_pb2.FAILURE_REASON_NO_SLOT:
+            return NoCapacity(f"{target}: {failure.message}", retry_after_s=1.0)
+        case worker_pb2.FAILURE_REASON_DRAINING:
+            return Draining(f"{target}: {failure.message}")
+        case worker_pb2.FAILURE_REASON_ENGINE:
+            return EngineFailed(f"{target}: {failure.message}")
+        case _:
+            return ProtocolViolation(f"{target}: {failure.message}")

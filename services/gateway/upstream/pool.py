@@ -1,0 +1,142 @@
+"""All workers of one kind: found by address, kept connected, and handed to new sessions, the least loaded first.
+
+A session that finds no free slot waits in line, first come first served, for at most the admission wait; the line
+is bounded. Who cannot be served is told when to come back: the mean time between two slots becoming free, times the
+length of the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from services.common.errors import Draining, NoCapacity, WorkerLost
+from services.gateway.upstream.addresses import resolve_addresses
+from services.gateway.upstream.link import LinkSession, WorkerLink
+
+_log = structlog.get_logger()
+
+LinkT = TypeVar("LinkT", bound=WorkerLink[Any, Any, Any])
+SessionT = TypeVar("SessionT", bound=LinkSession[Any])
+
+_MIN_RETRY_S = 0.5
+_MAX_RETRY_S = 60.0
+# Assumed before two sessions have ended.
+_FIRST_RELEASE_INTERVAL_S = 5.0
+
+
+class WorkerPool(Generic[LinkT]):
+    """The links to all workers of one kind."""
+
+    def __init__(
+        self,
+        kind: str,
+        addresses: Sequence[str],
+        make_link: Callable[[str, Callable[[], None]], LinkT],
+        resolve_every_s: float,
+        queue_limit: int,
+    ) -> None:
+        """kind: for messages, "codec" or "LM". make_link: from a target and a callback for its changes."""
+        self._kind = kind
+        self._addresses = addresses
+        self._make_link = make_link
+        self._resolve_every_s = resolve_every_s
+        self._queue_limit = queue_limit
+        self._links: dict[str, LinkT] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._waiting = 0
+        # Who is first in line, by what is wanted: a full model must not hold up another.
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._changed = asyncio.Event()
+        self._release_interval_s = _FIRST_RELEASE_INTERVAL_S
+        self._last_release_s: float | None = None
+
+    @property
+    def links(self) -> list[LinkT]:
+        """Every worker known, connected or not."""
+        return list(self._links.values())
+
+    async def run(self) -> None:
+        """Keep the set of links what the addresses say, until cancelled."""
+        try:
+            while True:
+                self._update(await resolve_addresses(self._addresses))
+                await asyncio.sleep(self._resolve_every_s)
+        finally:
+            for task in self._runs.values():
+                task.cancel()
+            await asyncio.gather(*self._runs.values(), return_exceptions=True)
+
+    def _update(self, targets: dict[str, list[str]]) -> None:
+        wanted = {target for found in targets.values() for target in found}
+        for target in sorted(wanted - self._links.keys()):
+            link = self._links[target] = self._make_link(target, self._on_change)
+            self._runs[target] = asyncio.create_task(link.run())
+        for target in self._links.keys() - wanted:
+            # A name may vanish from DNS before its pod has ended (draining): sessions go on while it answers.
+            if not self._links[target].connected:
+                self._runs.pop(target).cancel()
+                del self._links[target]
+                _log.info("worker gone", kind=self._kind, target=target)
+
+    def _on_change(self) -> None:
+        if self._waiting:
+            # A new event for the next change, so that no waiter can clear what another has yet to see.
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+
+    def note_release(self) -> None:
+        """Take note that a session ended, to tell others when a slot may be free."""
+        now_s = asyncio.get_running_loop().time()
+        if self._last_release_s is not None:
+            interval_s = now_s - self._last_release_s
+            self._release_interval_s = 0.8 * self._release_interval_s + 0.2 * interval_s
+        self._last_release_s = now_s
+
+    def retry_after_s(self) -> float:
+        """Estimate when a slot may be free for one more, in seconds."""
+        return min(_MAX_RETRY_S, max(_MIN_RETRY_S, self._release_interval_s * (1 + self._waiting)))
+
+    async def acquire(
+        self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT], deadline_s: float, what: str
+    ) -> SessionT:
+        """Open a session on the least loaded worker that suits; waits for a slot until the deadline.
+
+        deadline_s: on the event loop's clock. what: names what is wanted, e.g. "LM of model x"; one line for each.
+        Raises NoCapacity when workers are full, WorkerLost when there is none at all.
+        """
+        if self._waiting >= self._queue_limit:
+            raise NoCapacity(
+                f"no {what} has a free slot, and {self._waiting} sessions wait already", self.retry_after_s()
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline_s), self._turns.setdefault(what, asyncio.Lock()):
+                return await self._acquire_now(suits, open_on)
+        except TimeoutError:
+            if not any(suits(link) for link in self._links.values()):
+                raise WorkerLost(f"no {what} can be reached") from None
+            raise NoCapacity(f"no {what} has a free slot", self.retry_after_s()) from None
+        finally:
+            self._waiting -= 1
+
+    async def _acquire_now(self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT]) -> SessionT:
+        """Try workers, the least loaded first, and wait for changes, for ever. Holds the turn: first in line."""
+        while True:
+            changed = self._changed
+            candidates = [link for link in self._links.values() if suits(link) and link.available]
+            for link in sorted(candidates, key=lambda link: link.load):
+                session = open_on(link)
+                try:
+                    await session.opening
+                except (NoCapacity, Draining, WorkerLost):
+                    # Another gateway was quicker, or the worker has just gone: the next one, then.
+                    continue
+                except asyncio.CancelledError:
+                    session.close()  # type: ignore[attr-defined]
+                    raise
+                return session
+            await changed.wait()

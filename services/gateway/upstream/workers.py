@@ -1,0 +1,112 @@
+"""Both pools together: which models can be served, and the pair of slots that a session needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from services.common.errors import UnknownModel, WorkerLost
+from services.gateway.config import GatewayConfig
+from services.gateway.upstream.addresses import check_address
+from services.gateway.upstream.codec_link import CodecLink, CodecListener, CodecSession
+from services.gateway.upstream.lm_link import LmLink, LmListener, LmSession, ModelInfo
+from services.gateway.upstream.pool import WorkerPool
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model that is served now, and how full its LM workers are."""
+
+    info: ModelInfo
+    slots_total: int
+    slots_free: int
+
+
+class Workers:
+    """The codec and LM workers of this gateway."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        """Raises ConfigError for an address that is none."""
+        for address in (*config.codecs, *config.lms):
+            check_address(address)
+        self._config = config
+        self._codecs = WorkerPool(
+            "codec",
+            config.codecs,
+            lambda target, on_change: CodecLink(target, config.heartbeat_timeout_s, on_change),
+            config.resolve_every_s,
+            config.admission_queue,
+        )
+        self._lms = WorkerPool(
+            "LM",
+            config.lms,
+            lambda target, on_change: LmLink(target, config.heartbeat_timeout_s, on_change),
+            config.resolve_every_s,
+            config.admission_queue,
+        )
+        # Models that were served at some time: one that is lost is not unknown.
+        self._seen: dict[str, ModelInfo] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the links alive as long as the block."""
+        tasks = [asyncio.create_task(pool.run()) for pool in (self._codecs, self._lms)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def models(self) -> dict[str, ModelState]:
+        """Return the models that have an LM worker and a codec worker now, by name."""
+        states: dict[str, ModelState] = {}
+        codec_ids = {link.info.codec_id for link in self._codecs.links if link.connected}
+        for link in self._lms.links:
+            if link.connected and link.model is not None:
+                info = self._seen[link.model.name] = link.model
+                if info.codec_id not in codec_ids:
+                    continue
+                before = states.get(info.name, ModelState(info, 0, 0))
+                total, free = link.capacity.slots_total, link.available
+                states[info.name] = ModelState(info, before.slots_total + total, before.slots_free + free)
+        return dict(sorted(states.items()))
+
+    def default_model(self) -> str:
+        """Return the model of a request that names none; "" when there is none."""
+        return self._config.default_model or next(iter(self.models()), "")
+
+    def find_model(self, name: str) -> ModelInfo:
+        """Look a model up by name, "" for the default. Raises UnknownModel, or WorkerLost for one that was served."""
+        models = self.models()
+        wanted = name or self.default_model()
+        if wanted in models:
+            return models[wanted].info
+        if wanted in self._seen or not wanted:
+            raise WorkerLost(f"no worker for model {wanted} can be reached" if wanted else "no worker can be reached")
+        raise UnknownModel(f"wanted one of {', '.join(models) or 'none (no model is served now)'}, got {wanted!r}")
+
+    async def open_lm(self, model: ModelInfo, listener: LmListener, interim: bool, deadline_s: float) -> LmSession:
+        """Open a session on the model's least loaded LM worker. Raises NoCapacity or WorkerLost."""
+        return await self._lms.acquire(
+            lambda link: link.serves(model.name),
+            lambda link: link.open(listener, interim),
+            deadline_s,
+            f"LM worker of model {model.name}",
+        )
+
+    async def open_codec(self, model: ModelInfo, listener: CodecListener, deadline_s: float) -> CodecSession:
+        """Open a session on the least loaded worker of the model's codec. Raises NoCapacity or WorkerLost."""
+        return await self._codecs.acquire(
+            lambda link: link.serves(model.codec_id),
+            lambda link: link.open(listener),
+            deadline_s,
+            f"codec worker of codec {model.codec_id}",
+        )
+
+    def note_release(self) -> None:
+        """Take note that a session ended."""
+        self._lms.note_release()
+        self._codecs.note_release()
