@@ -1,0 +1,1 @@
+"""Makes checkpoints: seeded ones for tests, benchmarks and demos, trained ones from synthetic speech."""
