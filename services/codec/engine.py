@@ -1,0 +1,45 @@
+"""What the codec service needs of a codec: a batch of slots, each one stream of audio. No torch here.
+
+`mimi_engine.load` makes the one for production, `tests.fakes.engines` one whose codes can be worked out by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CodecEngine(Protocol):
+    """Encodes one frame of any of its slots at a time; all calls come from one thread.
+
+    slots: rows of the batch, numbered from 0.
+    codebooks: codes a frame has, the semantic one first.
+    cardinality: entries of a codebook; codes are below it.
+
+    Slots do not see each other: a slot's codes are those of its audio encoded alone. What is wrong with the
+    arguments is a bug of ours and raises ValueError before the model sees any of it.
+    """
+
+    slots: int
+    codebooks: int
+    cardinality: int
+
+    def open(self, slot: int, warmup_pcm: NDArray[np.float32] | None = None, /) -> None:
+        """Start a session in a slot, or start it again, with nothing left of what was in it.
+
+        warmup_pcm: [frames, 1920], 24 kHz mono in [-1, 1]; the slot continues as if it had encoded these frames.
+        Raises EngineFailed if the device reports an error; the engine is then unusable.
+        """
+
+    def step(self, slots: NDArray[np.int64], pcm: NDArray[np.float32], /) -> NDArray[np.uint16]:
+        """Advance some slots by one frame each; the others stay as they are.
+
+        slots: [n], distinct and open. pcm: [n, 1920], 24 kHz mono in [-1, 1]; row i is the frame of slots[i].
+        Returns codes [n, codebooks].
+        Raises EngineFailed if the device reports an error; the engine is then unusable.
+        """
+
+    def close(self, slot: int, /) -> None:
+        """End the session in a slot; closing a free one does nothing."""
