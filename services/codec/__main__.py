@@ -3,10 +3,10 @@
 import os
 import sys
 
-from services.common.env import from_environment
-from services.common.errors import DsmError
 from services.codec.config import CodecConfig
 from services.codec.serve import run
+from services.common.env import from_environment
+from services.common.errors import DsmError
 
 if __name__ == "__main__":
     try:

@@ -36,8 +36,9 @@ def warm_up(model: MimiModel, slot: int, pcm: torch.Tensor) -> None:
         with model.streaming(1), no_cuda_graph():
             for attention in attentions:
                 _widen(attention, _positions_per_frame(model) * _CHUNK_FRAMES)
-            for chunk in pcm.split(_CHUNK_FRAMES * FRAME_SAMPLES):
-                with _stepwise_context(attentions, _positions_per_frame(model), len(chunk) // FRAME_SAMPLES):
+            for chunk in torch.split(pcm, _CHUNK_FRAMES * FRAME_SAMPLES):
+                frames = len(chunk) // FRAME_SAMPLES
+                with _stepwise_context(attentions, _positions_per_frame(model), frames, pcm.device):
                     model.encode_to_latent(chunk.view(1, 1, -1), quantize=False)
             scratch = model.get_streaming_state()
     finally:
@@ -64,7 +65,7 @@ def _widen(attention: StreamingMultiheadAttention, positions: int) -> None:
 
 @contextmanager
 def _stepwise_context(
-    attentions: list[StreamingMultiheadAttention], positions_per_frame: int, frames: int
+    attentions: list[StreamingMultiheadAttention], positions_per_frame: int, frames: int, device: torch.device
 ) -> Iterator[None]:
     """Let each position of a call attend as far back as it could if the frames came one a call.
 
@@ -75,7 +76,6 @@ def _stepwise_context(
     try:
         for attention, context in zip(attentions, contexts, strict=True):
             assert context is not None
-            device = attention.in_projs[0].weight.device
             first = context - positions_per_frame + 1
             reach = torch.arange(first, context + 1, device=device).repeat(frames)
             # Compared with distances [queries, keys]: a column stands where moshi has one number.

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from moshi.models import loaders
 from moshi.models.compression import MimiModel
-from moshi.modules import SEANetEncoder
+from moshi.modules.seanet import SEANetEncoder
 from moshi.modules.transformer import ProjectedTransformer
-from moshi.quantization import SplitResidualVectorQuantizer
+from moshi.quantization.vq import SplitResidualVectorQuantizer
 from safetensors import SafetensorError, safe_open
 
 from services.common.errors import CheckpointError
@@ -54,7 +54,7 @@ def _encoder(config: Mapping[str, Any]) -> MimiModel:
     encoder = SEANetEncoder(**config["seanet"])
     model = MimiModel(
         encoder,
-        None,
+        None,  # type: ignore[arg-type]  # only `decode` would use it
         SplitResidualVectorQuantizer(**config["quantizer"]),
         channels=config["channels"],
         sample_rate=config["sample_rate"],
@@ -71,7 +71,7 @@ def _encoder(config: Mapping[str, Any]) -> MimiModel:
 
 
 def _read(weights: Path, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    with safe_open(weights, framework="pt", device=str(device)) as file:
+    with safe_open(weights, framework="pt", device=str(device)) as file:  # type: ignore[no-untyped-call]
         names = [name for name in file.keys() if not name.startswith(_DECODER)]  # noqa: SIM118 – no mapping
         return {
             name: file.get_tensor(name).to(torch.float32 if name.startswith("quantizer.") else dtype) for name in names

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from services.codec.config import CodecConfig
@@ -18,7 +21,7 @@ from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
 from services.common.step_loop import StepLoop
-from services.common.worker_serve import WorkerProcess
+from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
 from services.common.worker_stream import Worker, WorkerSession
 
 _SERVICE = codec_pb2.DESCRIPTOR.services_by_name["CodecService"].full_name
@@ -30,35 +33,44 @@ def run(config: CodecConfig) -> int:
     """Run a codec worker until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "codec")
     _log.info("starting", **public_values(config))
-    return asyncio.run(_serve(config))
+    return leave(asyncio.run(_serve(config)))
 
 
 async def _serve(config: CodecConfig) -> int:
-    stopping = stop_on_signals()
-
-    def build() -> CodecEngine:
+    def load_checkpoint() -> tuple[CodecEngine, codec_pb2.CodecInfo]:
         # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
         from services.codec.mimi_engine import load  # noqa: PLC0415
 
         checkpoint = resolve(config.model, parts={Part.CODEC})
         engine = load(checkpoint, slots=config.slots, device=config.device, dtype=config.dtype, threads=config.threads)
-        servicer.info = codec_info(checkpoint, engine)
+        return engine, codec_info(checkpoint, engine)
+
+    return await codec_process(load_checkpoint, config.listen, config).run(stop_on_signals())
+
+
+def codec_process(
+    load: Callable[[], tuple[CodecEngine, codec_pb2.CodecInfo]], listen: str, settings: WorkerSettings
+) -> WorkerProcess:
+    """Put a codec worker together. load: makes the engine and says what it is, in the step thread."""
+
+    def build() -> CodecEngine:
+        engine, servicer.info = load()
         return engine
 
     def fail(error: EngineFailed) -> None:
         process.fail(error)
 
-    loop: StepLoop[WorkerSession, object] = StepLoop(build, deliver, fail, "codec")  # type: ignore[arg-type]
+    loop: StepLoop[WorkerSession, NDArray[np.uint16]] = StepLoop(build, deliver, fail, "codec")
     worker = Worker("codec", loop)
-    servicer = CodecServicer(worker, config.credit_frames)
+    servicer = CodecServicer(worker, settings.credit_frames)
     process = WorkerProcess(
         worker,
-        config.listen,
+        listen,
         _SERVICE,
         lambda server: codec_pb2_grpc.add_CodecServiceServicer_to_server(servicer, server),
-        config,
+        settings,
     )
-    return await process.run(stopping)
+    return process
 
 
 def codec_info(checkpoint: Checkpoint, engine: CodecEngine) -> codec_pb2.CodecInfo:

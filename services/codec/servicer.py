@@ -81,9 +81,7 @@ class CodecStream(WorkerStream[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse
             raise ProtocolViolation("audio: sessions, frames and samples do not fit each other")
         flat = np.frombuffer(audio.samples, kind)
         samples = flat / np.float32(32768) if kind.kind == "i" else flat
-        for number, rows in zip(
-            audio.sessions, split_rows(audio.frames, samples, FRAME_SAMPLES, "audio"), strict=True
-        ):
+        for number, rows in zip(audio.sessions, split_rows(audio.frames, samples, FRAME_SAMPLES, "audio"), strict=True):
             self.submit(number, rows)
 
     def add_codes(self, session: WorkerSession, codes: NDArray[np.uint16]) -> None:

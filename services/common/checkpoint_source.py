@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +53,8 @@ class Repository:
     name: str
     revision: str
     hub: Hub
+    # Ask the hub for the revision's newest commit even if the cache has one.
+    refresh: bool = False
 
     @property
     def origin(self) -> str:
@@ -63,7 +65,14 @@ class Repository:
         """Return a file of the repository, downloaded if need be. Raises CheckpointError if it cannot be had."""
         if name.startswith(_HUB_SCHEME):
             return _elsewhere(name, self.hub)
-        return self.hub.fetch(self.name, self.revision, name)
+        return self.hub.fetch(self.name, self.revision, name, refresh=self.refresh)
+
+    def at_commit_of(self, path: Path) -> Repository:
+        """Return this repository at the commit that one of its files came from, so that all files are of one commit.
+
+        path: as `file` returned it; the hub's cache keeps it in a folder with the commit's name.
+        """
+        return replace(self, revision=path.parent.name, refresh=False)
 
 
 def _elsewhere(url: str, hub: Hub) -> Path:

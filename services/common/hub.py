@@ -6,6 +6,7 @@ bars. What is added is one clear line, with the next step, for everything that c
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from services.common.errors import CheckpointError
@@ -18,18 +19,26 @@ class Hub:
         self._endpoint = endpoint
         self._cache_folder = cache_folder
 
-    def fetch(self, repository: str, revision: str, name: str) -> Path:
+    def fetch(self, repository: str, revision: str, name: str, *, refresh: bool = False) -> Path:
         """Return the local path of a file, downloading it if it is not in the cache.
 
-        repository: "owner/name". revision: branch, tag or commit. name: the file's name in the repository.
+        repository: "owner/name". revision: branch, tag or commit. name: the file's name in the repository. refresh:
+        ask the hub whether the revision has moved. Otherwise a file that is in the cache is taken as it is: a restart
+        changes no weights and needs no network.
         Raises CheckpointError if the file cannot be had.
         """
+        cached = None if refresh else self.cached(repository, revision, name)
+        if cached is not None:
+            return cached
         try:
-            from huggingface_hub import hf_hub_download  # noqa: PLC0415  # the gateway installs without it
+            from huggingface_hub import hf_hub_download, utils  # noqa: PLC0415  # the gateway installs without it
         except ImportError:
             raise CheckpointError(
                 f"{repository} is on the hub and huggingface_hub is not installed: pip install 'dsm-stt[lm,codec]'"
             ) from None
+        if utils.logging.get_verbosity() == logging.WARNING:
+            # Its default, with which every retry is a paragraph; the error says it all in the end.
+            utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
             return Path(
                 hf_hub_download(

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from services.common import telemetry
 from services.common.call import REQUEST_ID_HEADER, Call, begin_call
+from services.common.errors import NotReady
 from services.common.grpc_status import code_and_reason, status_of
 
 _log = structlog.get_logger()
@@ -120,5 +121,8 @@ def _log_call(call: Call, began_s: float, error: BaseException | None) -> None:
         code, reason = code_and_reason(error)
         if code is grpc.StatusCode.INTERNAL:
             log.error("call", status=code.name, reason=reason, exc_info=error)
+        elif isinstance(error, NotReady):
+            # Gateways ask again and again until it is ready.
+            log.debug("call", status=code.name, reason=reason, message=str(error))
         else:
             log.info("call", status=code.name, reason=reason, message=str(error))

@@ -118,14 +118,22 @@ def resolve(
 
 
 def locate(
-    spec: str, parts: Set[Part] = ALL_PARTS, *, hub: Hub | None = None, models_folder: Path = MODELS_FOLDER
+    spec: str,
+    parts: Set[Part] = ALL_PARTS,
+    *,
+    refresh: bool = False,
+    hub: Hub | None = None,
+    models_folder: Path = MODELS_FOLDER,
 ) -> Checkpoint:
     """Find a checkpoint and fetch the files of the given parts; of the checks only that of config.json is done.
 
-    Arguments and errors as for `resolve`.
+    refresh: take the newest commit of a branch, not the one in the cache. The rest, and errors, as for `resolve`.
     """
-    name, source, known = _source(spec, hub or Hub(), models_folder)
-    config = _read_json(source.file("config.json"))
+    name, source, known = _source(spec, hub or Hub(), models_folder, refresh=refresh)
+    config_file = source.file("config.json")
+    if isinstance(source, Repository):
+        source = source.at_commit_of(config_file)
+    config = _read_json(config_file)
     check_config(config, source.origin)
     difference = known.differs(config) if known else None
     if known and difference:
@@ -152,23 +160,24 @@ def in_reach(model: KnownModel, *, hub: Hub | None = None, models_folder: Path =
         folder = _folder_with_weights(model, models_folder)
         return None if folder is None else str(folder)
     hub = hub or Hub()
-    for repository in model.repositories:
-        config_file = hub.cached(repository, model.revision, "config.json")
-        if config_file is None:
-            continue
-        checkpoint = Checkpoint(model.name, repository, _read_json(config_file), {})
-        names = (checkpoint.mimi_name, checkpoint.tokenizer_name, checkpoint.lm_name)
-        if all(hub.cached(repository, model.revision, name) for name in names):
-            return str(config_file.parent)
-    return None
+    repository = model.repositories[0]
+    config_file = hub.cached(repository, model.revision, "config.json")
+    if config_file is None:
+        return None
+    checkpoint = Checkpoint(model.name, repository, _read_json(config_file), {})
+    names = (checkpoint.mimi_name, checkpoint.tokenizer_name, checkpoint.lm_name)
+    here = all(hub.cached(repository, config_file.parent.name, name) for name in names)
+    return str(config_file.parent) if here else None
 
 
-def _source(spec: str, hub: Hub, models_folder: Path) -> tuple[str, CheckpointSource, KnownModel | None]:
+def _source(
+    spec: str, hub: Hub, models_folder: Path, *, refresh: bool
+) -> tuple[str, CheckpointSource, KnownModel | None]:
     """Return the name to serve under, where the files are, and the row of the table if the spec names one."""
     bare, _, revision = spec.partition("@")
     known = KNOWN_MODELS.get(bare)
     if known and known.repositories:
-        return known.name, Repository(known.repositories[0], revision or known.revision, hub), known
+        return known.name, Repository(known.repositories[0], revision or known.revision, hub, refresh), known
     if known:
         if revision:
             raise CheckpointError(f"{spec}: {bare} comes with this repository and has no revisions")
@@ -185,7 +194,7 @@ def _source(spec: str, hub: Hub, models_folder: Path) -> tuple[str, CheckpointSo
     if _REPOSITORY.fullmatch(bare):
         known = next((model for model in KNOWN_MODELS.values() if bare in model.repositories), None)
         name = known.name if known else bare.partition("/")[2]
-        return name, Repository(bare, revision or (known.revision if known else "main"), hub), known
+        return name, Repository(bare, revision or (known.revision if known else "main"), hub, refresh), known
     raise CheckpointError(
         f"no model {spec!r}: wanted one of {', '.join(KNOWN_MODELS)}, a repository such as kyutai/stt-2.6b-en, "
         "or a folder that exists"

@@ -26,6 +26,8 @@ from services.common import telemetry
 from services.common.errors import DsmError, EngineFailed
 from services.common.slots import SlotTable
 
+STEP_THREAD_SUFFIX = "-step"
+
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
 
@@ -80,7 +82,7 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._commands: deque[tuple[int, bool, Any]] = deque()
         self._ready: dict[SessionT, None] = {}
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"{name}-step", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{name}{STEP_THREAD_SUFFIX}", daemon=True)
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._loaded: asyncio.Future[Engine[ResultT]] | None = None
         self._busy_since_s: float | None = None

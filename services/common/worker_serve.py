@@ -7,6 +7,9 @@ for longer than `stuck_after_s`. A failed engine ends the process with exit code
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,8 @@ import structlog
 
 from services.common.env import setting
 from services.common.errors import ConfigError, EngineFailed
-from services.common.grpc_server import GrpcServer, stop_on_signals
+from services.common.grpc_server import GrpcServer
+from services.common.step_loop import STEP_THREAD_SUFFIX
 from services.common.worker_stream import Worker
 
 _log = structlog.get_logger()
@@ -33,12 +37,16 @@ DTYPES = ("auto", "float32", "bfloat16")
 class WorkerSettings:
     """Settings that both kinds of worker have."""
 
-    device: str = setting("DSM_DEVICE", "Where the model runs: auto (cuda if there is one), cpu or cuda", default="auto")
+    device: str = setting(
+        "DSM_DEVICE", "Where the model runs: auto (cuda if there is one), cpu or cuda", default="auto"
+    )
     dtype: str = setting(
         "DSM_DTYPE", "Precision: auto (float32 on cpu, bfloat16 on cuda), float32 or bfloat16", default="auto"
     )
     threads: int = setting("DSM_THREADS", "CPU threads of the model; 0 leaves it to torch", default=0)
-    credit_frames: int = setting("DSM_CREDIT_FRAMES", "Frames of a session that may be on their way, 2 to 256", default=16)
+    credit_frames: int = setting(
+        "DSM_CREDIT_FRAMES", "Frames of a session that may be on their way, 2 to 256", default=16
+    )
     stuck_after_s: float = setting(
         "DSM_STUCK_AFTER_S", "A step that takes longer makes the worker unhealthy, seconds", default=10.0
     )
@@ -61,6 +69,19 @@ class WorkerSettings:
             raise ConfigError("DSM_STUCK_AFTER_S and DSM_DRAIN_S: wanted positive seconds")
 
 
+def leave(code: int) -> int:
+    """Return the exit code, or end the process with it at once if a step thread is still busy.
+
+    It may be in a device call that never returns, or in the middle of loading; the interpreter's own way out would
+    wait for it, or abort over its native threads.
+    """
+    if any(thread.name.endswith(STEP_THREAD_SUFFIX) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
 class WorkerProcess:
     """One worker: a server, a loop, and what ends them. `serve` of each service composes it."""
 
@@ -73,7 +94,7 @@ class WorkerProcess:
         settings: WorkerSettings,
     ) -> None:
         """service: the full gRPC name. add_servicer: adds the servicer to the server; called before it starts."""
-        self._worker = worker
+        self.worker = worker
         self._settings = settings
         self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings.reflection)
         add_servicer(self.server.server)
@@ -84,14 +105,14 @@ class WorkerProcess:
         """Tell every session and end the process; the loop calls it when the engine raises."""
         _log.error("engine failed", exc_info=error)
         self._failure = error
-        self._worker.fail(error)
+        self.worker.fail(error)
         self._stop_soon.set()
 
     async def run(self, stopping: asyncio.Event) -> int:
         """Serve until `stopping` is set or the engine fails; returns the process's exit code."""
         await self.server.start()
         # A signal while loading must not wait for minutes of download.
-        loading = asyncio.create_task(self._worker.loop.start())
+        loading = asyncio.create_task(self.worker.loop.start())
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait({loading, told}, return_when=asyncio.FIRST_COMPLETED)
         if not loading.done():
@@ -105,7 +126,7 @@ class WorkerProcess:
             await self.server.stop(0)
             raise
         await self.server.set_serving(True)
-        _log.info("serving", slots=self._worker.loop.slots.total)
+        _log.info("serving", slots=self.worker.loop.slots.total)
         watch = asyncio.create_task(self._watch())
         failed = asyncio.create_task(self._stop_soon.wait())
         await asyncio.wait({told, failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +134,7 @@ class WorkerProcess:
         await self.server.set_serving(False)
         if self._failure is None:
             await self._drain()
-        self._worker.loop.stop()
+        self.worker.loop.stop()
         # With a failure, a moment for the sessions to be told.
         await self.server.stop(1.0 if self._failure else 0.5)
         for task in (told, failed):
@@ -122,12 +143,12 @@ class WorkerProcess:
 
     async def _drain(self) -> None:
         """Take no new session, and wait for the present ones to end or be moved."""
-        self._worker.draining = True
-        for stream in self._worker.streams:
+        self.worker.draining = True
+        for stream in self.worker.streams:
             stream.wake.set()
-        _log.info("draining", sessions=sum(len(stream.sessions) for stream in self._worker.streams))
+        _log.info("draining", sessions=sum(len(stream.sessions) for stream in self.worker.streams))
         deadline_s = asyncio.get_running_loop().time() + self._settings.drain_s
-        while any(stream.sessions for stream in self._worker.streams):
+        while any(stream.sessions for stream in self.worker.streams):
             if asyncio.get_running_loop().time() > deadline_s:
                 _log.warning("drain time is over, sessions are cut off")
                 return
@@ -138,10 +159,8 @@ class WorkerProcess:
         healthy = True
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
-            now_healthy = (
-                self._worker.loop.alive() and self._worker.loop.stuck_for_s() < self._settings.stuck_after_s
-            )
+            now_healthy = self.worker.loop.alive() and self.worker.loop.stuck_for_s() < self._settings.stuck_after_s
             if now_healthy != healthy:
                 healthy = now_healthy
                 await self.server.set_serving(healthy)
-                _log.warning("health", serving=healthy, stuck_for_s=round(self._worker.loop.stuck_for_s(), 1))
+                _log.warning("health", serving=healthy, stuck_for_s=round(self.worker.loop.stuck_for_s(), 1))

@@ -31,22 +31,33 @@ def run(config: GatewayConfig) -> int:
 
 
 async def _serve(config: GatewayConfig) -> int:
-    stopping = stop_on_signals()
-    workers = Workers(config)
-    sessions = Sessions(workers, config)
-    server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
-    speech_pb2_grpc.add_SpeechServiceServicer_to_server(SpeechServicer(workers, sessions, config), server.server)
-    await server.start()
-    async with workers.running():
-        watch = asyncio.create_task(_watch(server, workers))
-        await stopping.wait()
-        watch.cancel()
-        await server.set_serving(False)
-        _log.info("draining")
-        await sessions.drain(config.drain_s)
-        # A moment for the last responses to reach their callers.
-        await server.stop(1.0)
-    return 0
+    return await GatewayProcess(config).run(stop_on_signals())
+
+
+class GatewayProcess:
+    """A gateway and what it is made of. Raises ConfigError for addresses that are none."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self.workers = Workers(config)
+        self.sessions = Sessions(self.workers, config)
+        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
+        servicer = SpeechServicer(self.workers, self.sessions, config)
+        speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, self.server.server)
+
+    async def run(self, stopping: asyncio.Event) -> int:
+        """Serve until `stopping` is set; returns the process's exit code."""
+        await self.server.start()
+        async with self.workers.running():
+            watch = asyncio.create_task(_watch(self.server, self.workers))
+            await stopping.wait()
+            watch.cancel()
+            await self.server.set_serving(False)
+            _log.info("draining")
+            await self.sessions.drain(self._config.drain_s)
+            # A moment for the last responses to reach their callers.
+            await self.server.stop(1.0)
+        return 0
 
 
 async def _watch(server: GrpcServer, workers: Workers) -> None:

@@ -31,7 +31,7 @@ def replay(generator: LMGen, slot: int, codes: torch.Tensor, text_tokens: torch.
     try:
         with model.streaming(1):
             _widen_rings(model)
-            for chunk in positions.split(_CHUNK_POSITIONS, dim=2):
+            for chunk in torch.split(positions, _CHUNK_POSITIONS, dim=2):
                 model.forward_text(chunk)
             scratch = model.get_streaming_state()
     finally:

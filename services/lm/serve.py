@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -14,7 +15,7 @@ from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
 from services.common.step_loop import StepLoop
-from services.common.worker_serve import WorkerProcess
+from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
 from services.common.worker_stream import Worker
 from services.lm.config import LmConfig
 from services.lm.engine import LmEngine, LmStep
@@ -31,17 +32,16 @@ def run(config: LmConfig) -> int:
     """Run an LM worker until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "lm")
     _log.info("starting", **public_values(config))
-    return asyncio.run(_serve(config))
+    return leave(asyncio.run(_serve(config)))
 
 
 async def _serve(config: LmConfig) -> int:
-    stopping = stop_on_signals()
-
-    def build() -> LmEngine:
+    def load_checkpoint() -> tuple[LmEngine, LmFacts]:
         # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
         from services.lm.lmgen_engine import load  # noqa: PLC0415
 
         checkpoint = resolve(config.model, parts={Part.LM})
+        facts = lm_facts(checkpoint)
         engine = load(
             checkpoint,
             slots=config.slots,
@@ -50,7 +50,16 @@ async def _serve(config: LmConfig) -> int:
             temperature=config.temperature,
             threads=config.threads,
         )
-        servicer.facts = lm_facts(checkpoint)
+        return engine, facts
+
+    return await lm_process(load_checkpoint, config.listen, config).run(stop_on_signals())
+
+
+def lm_process(load: Callable[[], tuple[LmEngine, LmFacts]], listen: str, settings: WorkerSettings) -> WorkerProcess:
+    """Put an LM worker together. load: makes the engine and says what it is, in the step thread."""
+
+    def build() -> LmEngine:
+        engine, servicer.facts = load()
         return engine
 
     def fail(error: EngineFailed) -> None:
@@ -58,15 +67,15 @@ async def _serve(config: LmConfig) -> int:
 
     loop: StepLoop[LmSession, LmStep] = StepLoop(build, deliver, fail, "lm")
     worker = Worker("lm", loop)
-    servicer = LmServicer(worker, config.credit_frames)
+    servicer = LmServicer(worker, settings.credit_frames)
     process = WorkerProcess(
         worker,
-        config.listen,
+        listen,
         _SERVICE,
         lambda server: lm_pb2_grpc.add_LmServiceServicer_to_server(servicer, server),
-        config,
+        settings,
     )
-    return await process.run(stopping)
+    return process
 
 
 def lm_facts(checkpoint: Checkpoint) -> LmFacts:

@@ -90,8 +90,11 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
             self._prime(session)
             return
         # Words of the history were sent by whoever had the session before.
-        for token in history.text_tokens:
+        finished_after = set(opening.replay.finished_after_frames)
+        for frames, token in enumerate(history.text_tokens):
             session.transcript.push(int(token))
+            if frames in finished_after:
+                session.transcript.finish()
         session.answered = len(history.codes)
         self._mark_opened(session, int(history.text_tokens[0]))
 

@@ -116,6 +116,7 @@ class Replay(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     CODES_FIELD_NUMBER: _builtins.int
     TEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    FINISHED_AFTER_FRAMES_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     codes: _builtins.bytes
     """frames * codebooks codes, little-endian uint16."""
@@ -123,16 +124,21 @@ class Replay(_message.Message):
     def text_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """frames + 1 text tokens, the initial one first."""
 
+    @_builtins.property
+    def finished_after_frames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many frames had been answered at each `finishes`, rising: an open word was completed there."""
+
     def __init__(
         self,
         *,
         frames: _builtins.int = ...,
         codes: _builtins.bytes = ...,
         text_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        finished_after_frames: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "frames", b"frames", "text_tokens", b"text_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "finished_after_frames", b"finished_after_frames", "frames", b"frames", "text_tokens", b"text_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

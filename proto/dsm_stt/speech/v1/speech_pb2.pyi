@@ -83,10 +83,10 @@ class _TurnEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnEvent.V
     TURN_EVENT_EAGER_END: _TurnEvent.ValueType  # 2
     """The turn has probably ended."""
     TURN_EVENT_RESUMED: _TurnEvent.ValueType  # 3
-    """After EAGER_END: it has not."""
+    """After EAGER_END: the probability is below eager_end_threshold again."""
     TURN_EVENT_END: _TurnEvent.ValueType  # 4
-    """The turn has ended. The next word belongs to the next turn (without flush_on_end: the next that starts after
-    audio_offset).
+    """The turn has ended. Words that start before audio_offset belong to it, all others to later turns; with
+    flush_on_end the former have all been sent.
     """
 
 class TurnEvent(_TurnEvent, metaclass=_TurnEventEnumTypeWrapper): ...
@@ -97,10 +97,10 @@ TURN_EVENT_START: TurnEvent.ValueType  # 1
 TURN_EVENT_EAGER_END: TurnEvent.ValueType  # 2
 """The turn has probably ended."""
 TURN_EVENT_RESUMED: TurnEvent.ValueType  # 3
-"""After EAGER_END: it has not."""
+"""After EAGER_END: the probability is below eager_end_threshold again."""
 TURN_EVENT_END: TurnEvent.ValueType  # 4
-"""The turn has ended. The next word belongs to the next turn (without flush_on_end: the next that starts after
-audio_offset).
+"""The turn has ended. Words that start before audio_offset belong to it, all others to later turns; with
+flush_on_end the former have all been sent.
 """
 Global___TurnEvent: _TypeAlias = TurnEvent  # noqa: Y015
 
@@ -334,8 +334,8 @@ class TurnOptions(_message.Message):
 
     Models with pause heads give, every 80 ms, the probability that the speaker pauses, at rising horizons
     (SessionStarted.pause_horizons). A turn ends when that of `pause_horizon` has been at `end_threshold` or above for
-    `min_silence`. The heads hear the sound itself: they are ahead of the words by the model's delay. Their first
-    12 frames of a session are not looked at.
+    `min_silence`. The heads hear the sound itself: they are ahead of the words by the model's delay. The first 12 frames
+    of a session, and those after silence that the service added (a flush), are not looked at.
     Models without pause heads end a turn when no word has started for `min_silence` after the end of the last one.
     With either, `max_silence` without a word ends the turn.
     """
@@ -350,20 +350,25 @@ class TurnOptions(_message.Message):
     MAX_SILENCE_FIELD_NUMBER: _builtins.int
     FLUSH_ON_END_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Send `turn` events. Without it every word belongs to turn 0."""
+    """Send `turn` events. Without it every word belongs to the first turn. Turned off by an Update, the turn under way
+    ends.
+    """
     end_threshold: _builtins.float
-    """(0, 1]; absent: 0.5. For models with pause heads."""
+    """(0, 1]; absent: 0.5. For models with pause heads; not looked at without."""
     eager_end_threshold: _builtins.float
     """Send EAGER_END when the probability reaches this, for callers that prepare an answer before the turn has surely
     ended; below end_threshold. Absent: none. Refused for models without pause heads.
     """
     flush_on_end: _builtins.bool
     """Flush when the end of a turn is heard, so that END comes right after the turn's last word, and not a model's
-    delay later. Without it, END is sent when it is heard, and words of the turn may follow it.
+    delay later. Without it, END is sent when it is heard, and words of the turn may follow it. An end decided by
+    silence between words needs no flush: its words are all sent.
     """
     @_builtins.property
     def pause_horizon(self) -> _duration_pb2.Duration:
-        """Which horizon to look at: one of SessionStarted.pause_horizons. Absent: the third (2 s)."""
+        """Which horizon to look at: one of SessionStarted.pause_horizons. Absent: the third (2 s), or the
+        last if there are fewer. Refused for models without pause heads.
+        """
 
     @_builtins.property
     def min_silence(self) -> _duration_pb2.Duration:
@@ -371,7 +376,7 @@ class TurnOptions(_message.Message):
 
     @_builtins.property
     def max_silence(self) -> _duration_pb2.Duration:
-        """0.2 s to 60 s, not below min_silence. Absent: 5 s."""
+        """0.2 s to 60 s, not below min_silence. Absent: 5 s, or min_silence if that is longer."""
 
     def __init__(
         self,
@@ -470,7 +475,9 @@ Global___Flush: _TypeAlias = Flush  # noqa: Y015
 
 @_typing.final
 class Update(_message.Message):
-    """Replaces the options given; others stay. Takes effect behind the audio sent before it."""
+    """`results` and `turns`, if given, replace the whole message; the other stays. Takes effect behind the audio sent
+    before it. interim_results cannot be turned on or off by an update.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -765,7 +772,9 @@ class Turn(_message.Message):
     """The pause probability that decided; absent when silence between words decided, or a flush, or the end."""
     @_builtins.property
     def audio_offset(self) -> _duration_pb2.Duration:
-        """START: where its first word starts. Else: where in the audio this was heard."""
+        """START: where its first word starts. EAGER_END, RESUMED: the end of the audio heard. END: where the turn ends, which
+        is what was heard, the end of the silence between words, or the flush; it can lie before an EAGER_END's.
+        """
 
     def __init__(
         self,

@@ -1,0 +1,173 @@
+"""All three services in one event loop, on real ports, with engines of the test's choice.
+
+    async with Stack(codecs=[FakeCodecEngine(...)], lms=[FakeLmEngine(...)]) as stack:
+        async for response in stack.stub.StreamingRecognize(requests): ...
+
+Everything between the ports is the product's own code; only the models are the test's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import grpc
+
+from dsm_stt.codec.v1 import codec_pb2
+from dsm_stt.lm.v1 import lm_pb2
+from dsm_stt.speech.v1 import speech_pb2_grpc
+from services.codec.serve import codec_process
+from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from services.common.worker_serve import WorkerProcess, WorkerSettings
+from services.gateway.config import GatewayConfig
+from services.gateway.serve import GatewayProcess
+from services.lm.serve import lm_process
+from services.lm.servicer import LmFacts
+from services.lm.transcript import Transcript, Vocabulary, WordEnds
+
+SETTINGS = WorkerSettings(drain_s=0.2, stuck_after_s=0.5)
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """The facts of a model that a fake LM engine computes."""
+
+    vocabulary: Vocabulary
+    name: str = "fake"
+    codec_id: str = "fake-codec"
+    delay_frames: int = 6
+    prefix_samples: int = 0
+    suffix_samples: int = 19 * FRAME_SAMPLES
+    pause_horizons_ms: tuple[int, ...] = ()
+    language_codes: tuple[str, ...] = ("en",)
+    trained: bool = True
+    ends: WordEnds = field(default_factory=lambda: WordEnds(80, 60))
+
+    def facts(self, engine: Any) -> LmFacts:
+        """Make what the LM servicer needs."""
+        info = lm_pb2.LmInfo(
+            model=self.name,
+            language_codes=self.language_codes,
+            codec_id=self.codec_id,
+            codebooks=engine.codebooks,
+            delay_frames=self.delay_frames,
+            prefix_samples=self.prefix_samples,
+            suffix_samples=self.suffix_samples,
+            pause_horizons_ms=self.pause_horizons_ms,
+            trained=self.trained,
+        )
+
+        def make_transcript(interim: bool) -> Transcript:
+            return Transcript(self.vocabulary, self.delay_frames, self.ends, interim=interim)
+
+        return LmFacts(info, engine.cardinality, engine.text_cardinality, make_transcript)
+
+
+class RunningWorker:
+    """One worker process's inside, in this event loop."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self.process = process
+        self.worker = process.worker
+        self.stopping = asyncio.Event()
+        self.task = asyncio.create_task(process.run(self.stopping))
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.process.server.port}"
+
+    @property
+    def slots_free(self) -> int:
+        return self.worker.loop.slots.free
+
+    async def listening(self) -> None:
+        while not self.process.server.port:
+            assert not self.task.done(), self.task.exception()
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await self.task
+
+
+def codec_worker(engine: Any, settings: WorkerSettings = SETTINGS, codec_id: str = "fake-codec") -> RunningWorker:
+    """Start a codec worker around an engine."""
+    info = codec_pb2.CodecInfo(
+        codec_id=codec_id,
+        codebooks=engine.codebooks,
+        cardinality=engine.cardinality,
+        frame_samples=FRAME_SAMPLES,
+        sample_rate_hertz=SAMPLE_RATE_HZ,
+    )
+    return RunningWorker(codec_process(lambda: (engine, info), "127.0.0.1:0", settings))
+
+
+def lm_worker(engine: Any, facts: LmFacts, settings: WorkerSettings = SETTINGS) -> RunningWorker:
+    """Start an LM worker around an engine."""
+    return RunningWorker(lm_process(lambda: (engine, facts), "127.0.0.1:0", settings))
+
+
+class Stack:
+    """A gateway over codec and LM workers; `stub` calls it through a real port."""
+
+    def __init__(
+        self,
+        codecs: Sequence[Any],
+        lms: Sequence[tuple[Any, LmFacts]],
+        codec_id: str = "fake-codec",
+        **gateway: Any,
+    ) -> None:
+        """codecs: engines. lms: engines, each with its facts. gateway: settings of GatewayConfig."""
+        self._codec_engines = codecs
+        self._lm_engines = lms
+        self._codec_id = codec_id
+        self._gateway_settings = gateway
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.codecs = [codec_worker(engine, codec_id=self._codec_id) for engine in self._codec_engines]
+        self.lms = [lm_worker(engine, facts) for engine, facts in self._lm_engines]
+        for running in (*self.codecs, *self.lms):
+            await running.listening()
+        config = replace(
+            GatewayConfig(
+                listen="127.0.0.1:0",
+                codecs=tuple(running.address for running in self.codecs),
+                lms=tuple(running.address for running in self.lms),
+                drain_s=0.2,
+            ),
+            **self._gateway_settings,
+        )
+        self.gateway = GatewayProcess(config)
+        self.stopping = asyncio.Event()
+        self._gateway_task = asyncio.create_task(self.gateway.run(self.stopping))
+        while not self.gateway.workers.models():
+            assert not self._gateway_task.done(), self._gateway_task.exception()
+            await asyncio.sleep(0.005)
+        self.address = f"127.0.0.1:{self.gateway.server.port}"
+        self.channel = await self._exits.enter_async_context(
+            grpc.aio.insecure_channel(self.address, options=[("grpc.max_send_message_length", -1)])
+        )
+        self.stub = speech_pb2_grpc.SpeechServiceStub(self.channel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exits.aclose()
+        self.stopping.set()
+        await self._gateway_task
+        for running in (*self.codecs, *self.lms):
+            await running.stop()
+
+    @property
+    def slots_free(self) -> tuple[list[int], list[int]]:
+        """Free slots of each codec worker and of each LM worker."""
+        return [running.slots_free for running in self.codecs], [running.slots_free for running in self.lms]
+
+    async def all_slots_free(self, timeout_s: float = 10.0) -> None:
+        """Wait until no slot is taken in any worker."""
+        async with asyncio.timeout(timeout_s):
+            while any(running.slots_free < running.worker.loop.slots.total for running in (*self.codecs, *self.lms)):
+                await asyncio.sleep(0.01)
