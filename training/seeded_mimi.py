@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from moshi.models.loaders import get_mimi
+from moshi.utils.compile import no_compile
 from torch import nn
 
 from services.common.framing import FRAME_SAMPLES
@@ -31,7 +32,7 @@ def seeded_mimi(config: dict[str, Any] | None, seed: int) -> dict[str, torch.Ten
 
     config: a Mimi config, None for the full size. The same for the same seed, whatever the number of threads.
     """
-    with torch.random.fork_rng(devices=[]), _one_thread(), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), _one_thread(), torch.no_grad(), no_compile():
         torch.manual_seed(seed)
         mimi: Any = get_mimi(None, config)
         mimi.set_num_codebooks(mimi.total_codebooks)

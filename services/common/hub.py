@@ -55,7 +55,11 @@ class Hub:
             from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
         except ImportError:
             return None
-        found = try_to_load_from_cache(repository, name, revision=revision, cache_dir=self._cache_folder)
+        try:
+            found = try_to_load_from_cache(repository, name, revision=revision, cache_dir=self._cache_folder)
+        except ValueError:
+            # No name of a repository: fetching it says so.
+            return None
         return Path(found) if isinstance(found, str) else None
 
     def _explain(self, error: Exception, repository: str, revision: str, name: str) -> str:
@@ -70,7 +74,7 @@ class Hub:
                     f"{file} is not in the cache and HF_HUB_OFFLINE is set: {pull} where there is network, "
                     f"or copy a filled cache to {self._cache_folder or constants.HF_HUB_CACHE}"
                 )
-            case errors.LocalEntryNotFoundError(__cause__=errors.HfHubHTTPError() as cause):
+            case errors.LocalEntryNotFoundError(__cause__=cause) if _status(cause):
                 text = f"{endpoint} answered {_status(cause)} for {file}, which is not in the cache: try again later"
             case errors.LocalEntryNotFoundError():
                 text = (
@@ -102,9 +106,10 @@ class Hub:
         return text
 
 
-def _status(error: Exception) -> str:
+def _status(error: BaseException | None) -> str:
+    """Return the hub's answer to the request that failed, "" if there was none."""
     response = getattr(error, "response", None)
-    return f"HTTP {response.status_code}" if response is not None else "an error"
+    return f"HTTP {response.status_code}" if response is not None else ""
 
 
 def _first_line(error: Exception) -> str:

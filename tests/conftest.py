@@ -1,0 +1,21 @@
+"""What tests of several services share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.common.checkpoint import Checkpoint
+from tests.checkpoints import write_mini_checkpoint
+
+# moshi compiles its kernels when first used, which takes minutes on a CPU.
+os.environ.setdefault("NO_TORCH_COMPILE", "1")
+
+
+@pytest.fixture(scope="session")
+def mini_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """The smallest whole checkpoint, with seeded weights; read only: `copy_of` makes one to change."""
+    folder: Path = tmp_path_factory.mktemp("models") / "dsm-mini"
+    return write_mini_checkpoint(folder)
