@@ -51,7 +51,8 @@ class Resampler:
             return pcm
         due = self._filtered(pcm)
         self._taken += pcm.size
-        self._past = np.concatenate((self._past, pcm))[-self._past.size :]
+        # Copied, or a long push would stay in memory whole.
+        self._past = np.concatenate((self._past, pcm))[-self._past.size :].copy()
         self._given += due.size
         return due
 
