@@ -8,6 +8,7 @@ at 8 kHz, which a live caller would see in every word.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -88,6 +89,8 @@ class _Filter:
 
     def __init__(self, rate_hz: int, phases: int) -> None:
         self._rate_hz = rate_hz
+        # FFmpeg keeps several buffers as long as the longest piece it was ever given: 1 MB a session for a second.
+        self._piece_samples = rate_hz // 10
         # Kept although unused: it owns the three.
         self._graph = Graph()
         # Or each session would start as many threads as the machine has cores.
@@ -103,18 +106,22 @@ class _Filter:
         self._graph.configure()
 
     def push(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        frame = av.AudioFrame.from_ndarray(pcm[np.newaxis], "flt", "mono")
-        frame.sample_rate = self._rate_hz
-        self._source.push(frame)
         blocks: list[NDArray[np.float32]] = []
-        while True:
-            try:
-                due = self._sink.pull()
-            except av.BlockingIOError:
-                break
-            assert isinstance(due, av.AudioFrame)
-            blocks.append(due.to_ndarray()[0].astype(np.float32, copy=False))
+        for start in range(0, pcm.size, self._piece_samples):
+            frame = av.AudioFrame.from_ndarray(pcm[np.newaxis, start : start + self._piece_samples], "flt", "mono")
+            frame.sample_rate = self._rate_hz
+            self._source.push(frame)
+            blocks += self._due()
         if not blocks:
             return np.empty(0, np.float32)
         # The filter rings: a full-scale signal may come out a little beyond.
         return np.clip(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), -1.0, 1.0)
+
+    def _due(self) -> Iterator[NDArray[np.float32]]:
+        while True:
+            try:
+                frame = self._sink.pull()
+            except av.BlockingIOError:
+                return
+            assert isinstance(frame, av.AudioFrame)
+            yield frame.to_ndarray()[0].astype(np.float32, copy=False)
