@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import grpc
@@ -26,44 +26,43 @@ from services.gateway.config import GatewayConfig
 from services.gateway.serve import GatewayProcess
 from services.lm.serve import lm_process
 from services.lm.servicer import LmFacts
-from services.lm.transcript import Transcript, Vocabulary, WordEnds
+from tests.fakes.delayed import DELAY_FRAMES, DelayedLmEngine, make_transcript
+from tests.fakes.engines import FakeCodecEngine
 
 SETTINGS = WorkerSettings(drain_s=0.2, stuck_after_s=0.5)
 
 
 @dataclass(frozen=True)
 class FakeModel:
-    """The facts of a model that a fake LM engine computes."""
+    """The facts of the model that a DelayedLmEngine computes."""
 
-    vocabulary: Vocabulary
     name: str = "fake"
     codec_id: str = "fake-codec"
-    delay_frames: int = 6
     prefix_samples: int = 0
-    suffix_samples: int = 19 * FRAME_SAMPLES
+    suffix_samples: int = (DELAY_FRAMES + 13) * FRAME_SAMPLES
     pause_horizons_ms: tuple[int, ...] = ()
     language_codes: tuple[str, ...] = ("en",)
     trained: bool = True
-    ends: WordEnds = field(default_factory=lambda: WordEnds(80, 60))
 
-    def facts(self, engine: Any) -> LmFacts:
+    def facts(self, engine: DelayedLmEngine) -> LmFacts:
         """Make what the LM servicer needs."""
         info = lm_pb2.LmInfo(
             model=self.name,
             language_codes=self.language_codes,
             codec_id=self.codec_id,
             codebooks=engine.codebooks,
-            delay_frames=self.delay_frames,
+            delay_frames=engine.delay_frames,
             prefix_samples=self.prefix_samples,
             suffix_samples=self.suffix_samples,
             pause_horizons_ms=self.pause_horizons_ms,
             trained=self.trained,
         )
-
-        def make_transcript(interim: bool) -> Transcript:
-            return Transcript(self.vocabulary, self.delay_frames, self.ends, interim=interim)
-
-        return LmFacts(info, engine.cardinality, engine.text_cardinality, make_transcript)
+        return LmFacts(
+            info,
+            engine.cardinality,
+            engine.text_cardinality,
+            lambda interim: make_transcript(interim, engine.delay_frames),
+        )
 
 
 class RunningWorker:
@@ -108,6 +107,13 @@ def codec_worker(engine: Any, settings: WorkerSettings = SETTINGS, codec_id: str
 def lm_worker(engine: Any, facts: LmFacts, settings: WorkerSettings = SETTINGS) -> RunningWorker:
     """Start an LM worker around an engine."""
     return RunningWorker(lm_process(lambda: (engine, facts), "127.0.0.1:0", settings))
+
+
+def fake_stack(slots: int = 4, heads: int = 0, model: FakeModel | None = None, **gateway: Any) -> Stack:
+    """Make a stack of one codec and one LM worker with fake engines; heads: pause heads, at 0.5, 1, 2, 3 s."""
+    engine = DelayedLmEngine(slots, heads)
+    model = model or FakeModel(pause_horizons_ms=(500, 1000, 2000, 3000)[:heads])
+    return Stack([FakeCodecEngine(slots)], [(engine, model.facts(engine))], **gateway)
 
 
 class Stack:
