@@ -12,6 +12,8 @@ from tests.checkpoints import write_mini_checkpoint
 
 # moshi compiles its kernels when first used, which takes minutes on a CPU.
 os.environ.setdefault("NO_TORCH_COMPILE", "1")
+# Models this small gain nothing from threads, and lose everything when others use the cores too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

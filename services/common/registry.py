@@ -188,7 +188,7 @@ def _source(
                 f"`python -m training.seeded {models_folder / known.folders[-1]} --architecture tiny`"
             )
         return known.name, Folder(folder, hub), known
-    if Path(spec).expanduser().is_dir():
+    if spec and Path(spec).expanduser().is_dir():
         path = Path(spec).expanduser()
         return path.resolve().name, Folder(path, hub), None
     if _REPOSITORY.fullmatch(bare):
