@@ -20,6 +20,7 @@ from dsm_stt.codec.v1 import codec_pb2
 from dsm_stt.lm.v1 import lm_pb2
 from dsm_stt.speech.v1 import speech_pb2_grpc
 from services.codec.serve import codec_process
+from services.common.errors import EngineFailed
 from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from services.common.worker_serve import WorkerProcess, WorkerSettings
 from services.gateway.config import GatewayConfig
@@ -87,6 +88,10 @@ class RunningWorker:
             assert not self.task.done(), self.task.exception()
             await asyncio.sleep(0.005)
 
+    def engine_failure(self) -> EngineFailed:
+        """Make what the loop reports when its engine raises."""
+        return EngineFailed("the fake was told to fail")
+
     async def stop(self) -> None:
         self.stopping.set()
         await self.task
@@ -104,9 +109,11 @@ def codec_worker(engine: Any, settings: WorkerSettings = SETTINGS, codec_id: str
     return RunningWorker(codec_process(lambda: (engine, info), "127.0.0.1:0", settings))
 
 
-def lm_worker(engine: Any, facts: LmFacts, settings: WorkerSettings = SETTINGS) -> RunningWorker:
+def lm_worker(
+    engine: Any, facts: LmFacts, settings: WorkerSettings = SETTINGS, listen: str = "127.0.0.1:0"
+) -> RunningWorker:
     """Start an LM worker around an engine."""
-    return RunningWorker(lm_process(lambda: (engine, facts), "127.0.0.1:0", settings))
+    return RunningWorker(lm_process(lambda: (engine, facts), listen, settings))
 
 
 def fake_stack(slots: int = 4, heads: int = 0, model: FakeModel | None = None, **gateway: Any) -> Stack:
@@ -159,6 +166,12 @@ class Stack:
         )
         self.stub = speech_pb2_grpc.SpeechServiceStub(self.channel)
         return self
+
+    def start_lm(self, engine: Any, facts: LmFacts, listen: str) -> RunningWorker:
+        """Start one more LM worker, on an address that the gateway knows."""
+        running = lm_worker(engine, facts, listen=listen)
+        self.lms.append(running)
+        return running
 
     async def __aexit__(self, *_: object) -> None:
         await self._exits.aclose()

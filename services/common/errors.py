@@ -15,6 +15,7 @@
     ├── IdleTimeout
     ├── MaxDuration
     ├── ProtocolViolation     a gateway and a worker disagree: a bug on one side
+    ├── UpstreamFault         a worker refused what the gateway sent it: a bug of ours
     ├── EngineFailed          the model raised; the worker process ends
     ├── CheckpointError       a checkpoint cannot be found or does not fit, at start
     └── ConfigError           settings of the process are wrong, at start
@@ -91,6 +92,10 @@ class MaxDuration(DsmError):
 
 class ProtocolViolation(DsmError):
     """A gateway or a worker sent what the internal protocol does not allow: a bug, not a caller's fault."""
+
+
+class UpstreamFault(DsmError):
+    """A worker refused what the gateway sent it; the caller is not at fault and learns no detail."""
 
 
 class EngineFailed(DsmError):

@@ -31,6 +31,7 @@ CODE_AND_REASON: dict[type[errors.DsmError], tuple[grpc.StatusCode, str]] = {
     errors.MaxDuration: (grpc.StatusCode.OUT_OF_RANGE, "MAX_DURATION"),
     errors.ProtocolViolation: (grpc.StatusCode.INVALID_ARGUMENT, "PROTOCOL_VIOLATION"),
     errors.EngineFailed: (grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED"),
+    errors.UpstreamFault: (grpc.StatusCode.INTERNAL, "INTERNAL"),
     # These two end a process at its start; should one reach a call all the same, it is a bug.
     errors.CheckpointError: (grpc.StatusCode.INTERNAL, "INTERNAL"),
     errors.ConfigError: (grpc.StatusCode.INTERNAL, "INTERNAL"),

@@ -10,6 +10,7 @@ import numpy as np
 from dsm_stt.speech.v1 import speech_pb2
 from services.common.errors import BadConfig, IdleTimeout, MaxDuration
 from services.common.framing import SAMPLE_RATE_HZ
+from services.gateway.access.caller import Caller
 from services.gateway.audio import AudioStream
 from services.gateway.durations import to_samples
 from services.gateway.outbox import Cursors
@@ -19,23 +20,26 @@ from services.gateway.turn_settings import from_proto as turn_settings_from_prot
 
 MAX_AUDIO_BYTES = 1024 * 1024
 _MAX_SILENCE_S = 60.0
-# Decoded at a time, so that one large message neither blocks the event loop nor overshoots the backlog by much.
-_PIECE_BYTES = 32 * 1024
 _SECOND_OF_SILENCE = np.zeros(SAMPLE_RATE_HZ, np.float32)
 
 
 class Feed:
     """Drives one session's pipeline with its caller's messages."""
 
-    def __init__(self, pipeline: Pipeline, cursors: Cursors, options: SessionOptions, max_duration_s: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, cursors: Cursors, options: SessionOptions, caller: Caller, max_duration_s: float
+    ) -> None:
         self._pipeline = pipeline
         self._cursors = cursors
         self._options = options
+        self._caller = caller
         self._max_samples = round(max_duration_s * SAMPLE_RATE_HZ)
         self._audio = AudioStream(options.audio_format)
         self._base = options.resumption.base_samples
         # The caller's silence messages, which do not pass the audio stream.
         self._silence_samples = 0
+        # Samples that the caller's quota was charged for.
+        self._charged = 0
         # Since when a message is waited for; None while one is worked on, however long the service takes.
         self._waiting_since_s: float | None = None
 
@@ -59,6 +63,8 @@ class Feed:
             idle.cancel()
 
     async def _take(self, request: speech_pb2.StreamingRecognizeRequest) -> None:
+        # The key may have been revoked since the stream began.
+        self._caller.check()
         match request.WhichOneof("request"):
             case "audio":
                 await self._take_audio(request.audio)
@@ -78,11 +84,12 @@ class Feed:
     async def _take_audio(self, audio: bytes) -> None:
         if len(audio) > MAX_AUDIO_BYTES:
             raise BadConfig(f"audio: wanted at most {MAX_AUDIO_BYTES} bytes a message, got {len(audio)}")
-        for start in range(0, len(audio), _PIECE_BYTES):
+        # A block at a time: a message of Opus silence may hold hours.
+        for block in self._audio.blocks(audio):
             await self._pipeline.wait_for_room()
-            samples = self._audio.push(audio[start : start + _PIECE_BYTES])
             self._note_received()
-            self._pipeline.push_audio(samples)
+            self._pipeline.push_audio(block)
+        self._note_received()
         await self._pipeline.wait_for_room()
 
     def _take_flush(self, flush: speech_pb2.Flush) -> None:
@@ -119,6 +126,8 @@ class Feed:
         self._cursors.received = self._base + received
         if received > self._max_samples:
             raise MaxDuration(f"the session has more than {self._max_samples / SAMPLE_RATE_HZ:g} s of audio")
+        self._caller.take_audio((received - self._charged) / SAMPLE_RATE_HZ)
+        self._charged = received
 
     async def _watch_idle(self) -> None:
         """End the session when no message has come for the idle timeout."""

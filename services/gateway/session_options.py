@@ -121,7 +121,8 @@ def _check_languages(codes: object, model: ModelInfo) -> None:
     for code in codes:  # type: ignore[attr-defined]
         if code.split("-")[0].lower() not in model.language_codes:
             raise BadConfig(
-                f"language_codes: model {model.name} transcribes {', '.join(model.language_codes)}, got {code!r}"
+                f"language_codes: wanted {' or '.join(model.language_codes)}, which model {model.name} transcribes, "
+                f"got {code!r}"
             )
 
 

@@ -17,7 +17,7 @@ import grpc
 import structlog
 
 from dsm_stt.worker.v1 import worker_pb2
-from services.common.errors import Draining, DsmError, EngineFailed, NoCapacity, ProtocolViolation, WorkerLost
+from services.common.errors import Draining, DsmError, NoCapacity, ProtocolViolation, UpstreamFault, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -259,6 +259,6 @@ def failure_error(failure: worker_pb2.SessionFailure, target: str) -> DsmError:
         case worker_pb2.FAILURE_REASON_DRAINING:
             return Draining(f"{target}: {failure.message}")
         case worker_pb2.FAILURE_REASON_ENGINE:
-            return EngineFailed(f"{target}: {failure.message}")
+            return WorkerLost(f"the worker at {target} failed")
         case _:
-            return ProtocolViolation(f"{target}: {failure.message}")
+            return UpstreamFault(f"{target}: {failure.message}")
