@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -177,10 +179,17 @@ def test_the_command_writes_a_checkpoint_in_bf16(tmp_path: Path) -> None:
     assert checkpoint.lm_weights.stat().st_size < 350_000
 
 
+@pytest.fixture
+def large_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for gigabytes, which pytest would keep for three sessions."""
+    yield tmp_path / "large"
+    shutil.rmtree(tmp_path / "large", ignore_errors=True)
+
+
 @pytest.mark.slow
-def test_a_full_size_1b_checkpoint_loads_and_speaks(tmp_path: Path) -> None:
-    write_seeded_checkpoint(tmp_path / "1b", "1b", dtype="bfloat16")
-    checkpoint = resolve(str(tmp_path / "1b"))
+def test_a_full_size_1b_checkpoint_loads_and_speaks(large_folder: Path) -> None:
+    write_seeded_checkpoint(large_folder, "1b", dtype="bfloat16")
+    checkpoint = resolve(str(large_folder))
     assert checkpoint.lm_weights.stat().st_size == pytest.approx(1.98e9, rel=0.01)
     spoken = speak(checkpoint, speech_like(100, seed=99), torch.bfloat16)
     assert all(len(np.unique(codes)) > 60 for codes in spoken.codes.T)
@@ -188,8 +197,8 @@ def test_a_full_size_1b_checkpoint_loads_and_speaks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_size_26b_checkpoint_is_written_in_little_memory_and_is_whole(tmp_path: Path) -> None:
-    write_seeded_checkpoint(tmp_path / "2.6b", "2.6b", dtype="bfloat16")
-    checkpoint = resolve(str(tmp_path / "2.6b"))
+def test_a_full_size_26b_checkpoint_is_written_in_little_memory_and_is_whole(large_folder: Path) -> None:
+    write_seeded_checkpoint(large_folder, "2.6b", dtype="bfloat16")
+    checkpoint = resolve(str(large_folder))
     assert checkpoint.lm_weights.stat().st_size == pytest.approx(5_234_275_128, abs=20_000)
     assert (checkpoint.delay_frames, checkpoint.pause_heads) == (32, 0)
