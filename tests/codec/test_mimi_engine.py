@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from moshi.modules.conv import _StreamingConv1dState
+from moshi.modules.transformer import _MHAState
 from numpy.typing import NDArray
 
 from services.codec.mimi_engine import MimiEngine, load
@@ -101,6 +103,29 @@ def test_after_a_warm_up_the_codes_are_those_of_the_whole_recording(
     np.testing.assert_array_equal(run(engine, 1, recording[frames:]), codes[frames:])
     # And the neighbour has not noticed.
     np.testing.assert_array_equal(run(engine, 0, recording[20:30]), codes[20:30])
+
+
+@pytest.mark.parametrize("frames", [5, 10, 49, 60])
+def test_a_warm_up_leaves_the_state_that_single_steps_leave(
+    engine: MimiEngine, recording: NDArray[np.float32], frames: int
+):
+    """Codes are too coarse to tell: which position a call of many frames lets another see moves them once in 1 000."""
+    engine.open(3)
+    run(engine, 3, recording[:frames])
+    engine.open(4, recording[:frames])
+    rings = convolutions = 0
+    for state in engine._model.get_streaming_state().values():
+        if isinstance(state, _MHAState):
+            assert state.kv_cache is not None
+            torch.testing.assert_close(state.kv_cache.cache[:, 4], state.kv_cache.cache[:, 3], rtol=0, atol=1e-4)
+            assert state.kv_cache.end_offset[4] == state.kv_cache.end_offset[3] == 2 * frames
+            assert state.offset[4] == state.offset[3]
+            rings += 1
+        elif isinstance(state, _StreamingConv1dState):
+            torch.testing.assert_close(state.previous[4], state.previous[3], rtol=0, atol=1e-4)
+            assert state.first[4] == state.first[3]
+            convolutions += 1
+    assert (rings, convolutions) == (2, 15)
 
 
 @pytest.mark.parametrize("seed", range(3))
