@@ -1,6 +1,6 @@
 """All three services in one event loop, on real ports, with engines of the test's choice.
 
-    async with Stack(codecs=[FakeCodecEngine(...)], lms=[FakeLmEngine(...)]) as stack:
+    async with FakeStack(slots=4) as stack:
         async for response in stack.stub.StreamingRecognize(requests): ...
 
 Everything between the ports is the product's own code; only the models are the test's.
@@ -9,9 +9,10 @@ Everything between the ports is the product's own code; only the models are the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import grpc
@@ -29,6 +30,9 @@ from services.lm.serve import lm_process
 from services.lm.servicer import LmFacts
 from tests.fakes.delayed import DELAY_FRAMES, DelayedLmEngine, make_transcript
 from tests.fakes.engines import FakeCodecEngine
+
+# What starts a worker, in the running event loop.
+StartWorker = Callable[[], "RunningWorker"]
 
 SETTINGS = WorkerSettings(drain_s=0.2, stuck_after_s=0.5)
 
@@ -116,33 +120,19 @@ def lm_worker(
     return RunningWorker(lm_process(lambda: (engine, facts), listen, settings))
 
 
-def fake_stack(slots: int = 4, heads: int = 0, model: FakeModel | None = None, **gateway: Any) -> Stack:
-    """Make a stack of one codec and one LM worker with fake engines; heads: pause heads, at 0.5, 1, 2, 3 s."""
-    engine = DelayedLmEngine(slots, heads)
-    model = model or FakeModel(pause_horizons_ms=(500, 1000, 2000, 3000)[:heads])
-    return Stack([FakeCodecEngine(slots)], [(engine, model.facts(engine))], **gateway)
-
-
 class Stack:
     """A gateway over codec and LM workers; `stub` calls it through a real port."""
 
-    def __init__(
-        self,
-        codecs: Sequence[Any],
-        lms: Sequence[tuple[Any, LmFacts]],
-        codec_id: str = "fake-codec",
-        **gateway: Any,
-    ) -> None:
-        """codecs: engines. lms: engines, each with its facts. gateway: settings of GatewayConfig."""
-        self._codec_engines = codecs
-        self._lm_engines = lms
-        self._codec_id = codec_id
+    def __init__(self, codecs: Sequence[StartWorker], lms: Sequence[StartWorker], **gateway: Any) -> None:
+        """codecs, lms: what starts each worker. gateway: settings of GatewayConfig."""
+        self._start_codecs = codecs
+        self._start_lms = lms
         self._gateway_settings = gateway
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.codecs = [codec_worker(engine, codec_id=self._codec_id) for engine in self._codec_engines]
-        self.lms = [lm_worker(engine, facts) for engine, facts in self._lm_engines]
+        self.codecs = [start() for start in self._start_codecs]
+        self.lms = [start() for start in self._start_lms]
         for running in (*self.codecs, *self.lms):
             await running.listening()
         config = replace(
@@ -190,3 +180,24 @@ class Stack:
         async with asyncio.timeout(timeout_s):
             while any(running.slots_free < running.worker.loop.slots.total for running in (*self.codecs, *self.lms)):
                 await asyncio.sleep(0.01)
+
+
+def fake_codec(engine: FakeCodecEngine) -> StartWorker:
+    """Say how to start a codec worker with a fake engine."""
+    return partial(codec_worker, engine)
+
+
+def fake_lm(engine: DelayedLmEngine, model: FakeModel | None = None) -> StartWorker:
+    """Say how to start an LM worker with a fake engine."""
+    return partial(lm_worker, engine, (model or FakeModel()).facts(engine))
+
+
+class FakeStack(Stack):
+    """One codec and one LM worker with fake engines."""
+
+    def __init__(self, slots: int = 4, heads: int = 0, model: FakeModel | None = None, **gateway: Any) -> None:
+        """heads: pause heads, at 0.5, 1, 2, 3 s. gateway: settings of GatewayConfig."""
+        self.codec_engine = FakeCodecEngine(slots)
+        self.lm_engine = DelayedLmEngine(slots, heads)
+        self.model = model or FakeModel(pause_horizons_ms=(500, 1000, 2000, 3000)[:heads])
+        super().__init__([fake_codec(self.codec_engine)], [fake_lm(self.lm_engine, self.model)], **gateway)

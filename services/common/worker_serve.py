@@ -41,7 +41,7 @@ class WorkerSettings:
         "DSM_DEVICE", "Where the model runs: auto (cuda if there is one), cpu or cuda", default="auto"
     )
     dtype: str = setting(
-        "DSM_DTYPE", "Precision: auto (float32 on cpu, bfloat16 on cuda), float32 or bfloat16", default="auto"
+        "DSM_DTYPE", "Precision: auto (bfloat16 for the LM on cuda, else float32), float32 or bfloat16", default="auto"
     )
     threads: int = setting("DSM_THREADS", "CPU threads of the model; 0 leaves it to torch", default=0)
     credit_frames: int = setting(

@@ -80,6 +80,8 @@ class Pipeline:
         # Frames fed, and answered, since the session began or was reset.
         self._fed = 0
         self._answered = 0
+        # Every word that starts before this frame has come.
+        self._final_frame = 0
         # Samples of silence that filled up the last frame.
         self._filled_up = 0
         self._injection: Injection | None = None
@@ -198,19 +200,24 @@ class Pipeline:
 
     def _pump(self) -> None:
         """Feed frames as long as there are any, and the window and the outbox have room."""
-        while (
+        while self._can_feed():
+            frame = self._next_frame()
+            if frame is not None:
+                self._feed(frame)
+            elif not self._advance_injection():
+                break
+        if len(self._queue) < self._backlog_frames:
+            self._room.set()
+
+    def _can_feed(self) -> bool:
+        return (
             self._codec is not None
             and self._fed - self._answered < self._window
             and self._outbox.has_room
             and not self._outbox.ended
             and not self._resets_due
-        ):
-            frame = self._next_frame()
-            if frame is None:
-                break
-            self._feed(frame)
-        if len(self._queue) < self._backlog_frames:
-            self._room.set()
+            and not self._ending
+        )
 
     def _next_frame(self) -> Frame | None:
         """Take the next frame: of an injection under way, or of the queue; marks on the way take effect."""
@@ -221,7 +228,7 @@ class Pipeline:
             if self._turns.wants_flush:
                 self._injection = turn_injection(self._fed, self._model.delay_frames)
                 break
-            if not self._queue or self._ending:
+            if not self._queue:
                 return None
             item = self._queue.popleft()
             match item:
@@ -244,7 +251,7 @@ class Pipeline:
 
     def _suffix_frames(self) -> int:
         """Count the frames of silence after the audio, as moshi.run_inference does: an incomplete one is cut off."""
-        return (self._model.suffix_samples - self._filled_up) // FRAME_SAMPLES
+        return max(0, self._model.suffix_samples - self._filled_up) // FRAME_SAMPLES
 
     def _feed(self, frame: Frame) -> None:
         assert self._codec is not None
@@ -271,7 +278,7 @@ class Pipeline:
         self._send_turns(self._turns.push_frame(heard, self._cursors.finalized, pauses, injected))
         self._send_vad(heard, answer.pauses, injected)
         self._apply_updates()
-        self._advance_injection(answer.final_frame)
+        self._final_frame = answer.final_frame
 
     def _send_words(self, words: Sequence[LmWord]) -> None:
         for word in words:
@@ -308,21 +315,28 @@ class Pipeline:
 
     # Injections
 
-    def _advance_injection(self, final_frame: int) -> None:
-        """Once all silence is answered: done, or a frame more, or have the open word completed."""
+    def _advance_injection(self) -> bool:
+        """Once all silence is answered: done, or a frame more, or have the open word completed.
+
+        Returns True if there may now be something to feed.
+        """
         injection = self._injection
         if injection is None or injection.silence_left or self._fed > self._answered or injection.finishing:
-            return
+            return False
         assert self._lm is not None
         if injection.reason is Reason.END:
             self._ending = True
             self._injection = None
             self._lm.finish_and_close()
-        elif final_frame >= injection.barrier_frame:
+            return False
+        if self._final_frame >= injection.barrier_frame:
             self._complete_injection()
-        elif not injection.extend():
-            injection.finishing = True
-            self._lm.finish()
+            return True
+        if injection.extend():
+            return True
+        injection.finishing = True
+        self._lm.finish()
+        return False
 
     def _complete_injection(self) -> None:
         injection, self._injection = self._injection, None
@@ -343,7 +357,7 @@ class Pipeline:
         self._resets_due -= 1
         if not self._resets_due:
             self._timeline.reset()
-            self._fed = self._answered = 0
+            self._fed = self._answered = self._final_frame = 0
             # In whole frames: the frames that wait are cut already.
             self._prefix_frames_left = math.ceil(self._model.prefix_samples / FRAME_SAMPLES)
 

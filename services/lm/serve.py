@@ -41,6 +41,7 @@ async def _serve(config: LmConfig) -> int:
         from services.lm.lmgen_engine import load  # noqa: PLC0415
 
         checkpoint = resolve(config.model, parts={Part.LM})
+        # First, as it takes no time: a wrong tokenizer should not be found after minutes of loading.
         facts = lm_facts(checkpoint)
         engine = load(
             checkpoint,
@@ -93,7 +94,7 @@ def lm_facts(checkpoint: Checkpoint) -> LmFacts:
             padding_token=checkpoint.padding_token,
         )
 
-    return LmFacts(lm_info(checkpoint), checkpoint.card, checkpoint.text_card + 1, make_transcript)
+    return LmFacts(lm_info(checkpoint), checkpoint.card, checkpoint.text_card, make_transcript)
 
 
 def lm_info(checkpoint: Checkpoint) -> lm_pb2.LmInfo:

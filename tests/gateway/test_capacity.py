@@ -17,7 +17,7 @@ from services.gateway.outbox import ROOM
 from tests.fakes.delayed import DAY, GO, NO, STOP, TO, YES, DelayedLmEngine
 from tests.fakes.engines import FakeCodecEngine
 from tests.speech import Conversation, Request, chunks, config, flush, names, saying, seconds, transcribe, words
-from tests.stack import FakeModel, Stack, fake_stack
+from tests.stack import FakeModel, FakeStack, Stack, fake_codec, fake_lm
 
 WORDS = {"yes": [YES], "no": [NO], "today": [TO, DAY], "stop": [STOP], "go": [GO]}
 
@@ -31,7 +31,7 @@ def random_script(seed: int) -> tuple[int, dict[int, list[int]], list[str]]:
 
 
 async def test_200_sessions_over_16_slots_each_get_their_own_words() -> None:
-    async with fake_stack(slots=16, admission_wait_s=60, admission_queue=300) as stack:
+    async with FakeStack(slots=16, admission_wait_s=60, admission_queue=300) as stack:
 
         async def one(seed: int) -> None:
             frames, script, said = random_script(seed)
@@ -49,7 +49,7 @@ async def test_200_sessions_over_16_slots_each_get_their_own_words() -> None:
 
 
 async def test_sessions_wait_their_turn_in_order() -> None:
-    async with fake_stack(slots=1, admission_wait_s=60) as stack:
+    async with FakeStack(slots=1, admission_wait_s=60) as stack:
         order: list[int] = []
 
         async def one(number: int) -> None:
@@ -71,8 +71,8 @@ async def test_sessions_wait_their_turn_in_order() -> None:
 
 async def test_a_full_model_does_not_hold_up_another() -> None:
     full, other = DelayedLmEngine(1), DelayedLmEngine(1)
-    lms = [(full, FakeModel(name="full").facts(full)), (other, FakeModel(name="other").facts(other))]
-    async with Stack([FakeCodecEngine(4)], lms, admission_wait_s=60) as stack:
+    lms = [fake_lm(full, FakeModel(name="full")), fake_lm(other, FakeModel(name="other"))]
+    async with Stack([fake_codec(FakeCodecEngine(4))], lms, admission_wait_s=60) as stack:
         holder, waiter = Conversation(stack.stub), Conversation(stack.stub)
         await holder.send(config(model="full"))
         await holder.until("session_started")
@@ -86,8 +86,8 @@ async def test_a_full_model_does_not_hold_up_another() -> None:
 
 async def test_sessions_spread_over_workers_the_least_loaded_first() -> None:
     engines = [DelayedLmEngine(4) for _ in range(2)]
-    lms = [(engine, FakeModel().facts(engine)) for engine in engines]
-    async with Stack([FakeCodecEngine(2), FakeCodecEngine(6)], lms) as stack:
+    lms = [fake_lm(engine) for engine in engines]
+    async with Stack([fake_codec(FakeCodecEngine(2)), fake_codec(FakeCodecEngine(6))], lms) as stack:
         calls = [Conversation(stack.stub) for _ in range(4)]
         for call in calls:
             await call.send(config())
@@ -101,7 +101,7 @@ async def test_sessions_spread_over_workers_the_least_loaded_first() -> None:
 
 
 async def test_a_caller_that_vanishes_frees_its_slots_in_both_workers() -> None:
-    async with fake_stack(slots=2) as stack:
+    async with FakeStack(slots=2) as stack:
         for how in ("cancel", "cancel while audio is under way", "close the connection"):
             call = Conversation(stack.stub)
             await call.send(config())
@@ -117,7 +117,7 @@ async def test_a_caller_that_vanishes_frees_its_slots_in_both_workers() -> None:
 
 
 async def test_a_caller_that_gives_up_while_waiting_takes_no_slot() -> None:
-    async with fake_stack(slots=1, admission_wait_s=60) as stack:
+    async with FakeStack(slots=1, admission_wait_s=60) as stack:
         holder, waiter = Conversation(stack.stub), Conversation(stack.stub)
         await holder.send(config())
         await holder.until("session_started")
@@ -133,7 +133,7 @@ async def test_a_caller_that_gives_up_while_waiting_takes_no_slot() -> None:
 
 async def test_a_slow_reader_slows_only_itself_and_loses_nothing() -> None:
     vad = pb.ResultOptions(vad_interval=seconds(0.08))
-    async with fake_stack(slots=2, heads=4, backlog_s=1.0) as stack:
+    async with FakeStack(slots=2, heads=4, backlog_s=1.0) as stack:
         # A client library reads ahead for its caller; this one as little as it can.
         options = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
         channel = grpc.aio.insecure_channel(stack.address, options=options)
@@ -171,7 +171,7 @@ async def test_a_slow_reader_slows_only_itself_and_loses_nothing() -> None:
 
 
 async def test_a_flood_is_slowed_by_flow_control_and_memory_stays_flat() -> None:
-    async with fake_stack(slots=2, backlog_s=2.0) as stack:
+    async with FakeStack(slots=2, backlog_s=2.0) as stack:
         audio = saying(500, {start: [YES] for start in range(1, 490, 10)})
 
         async def flood(times: int) -> int:
@@ -195,8 +195,8 @@ async def test_a_flood_is_slowed_by_flow_control_and_memory_stays_flat() -> None
 async def test_a_session_opens_on_another_worker_when_the_first_has_filled_up() -> None:
     """Two gateways share workers, so one's idea of a free slot can be wrong; it must then try the next worker."""
     engines = [DelayedLmEngine(1), DelayedLmEngine(1)]
-    lms = [(engine, FakeModel().facts(engine)) for engine in engines]
-    async with Stack([FakeCodecEngine(4)], lms) as stack:
+    lms = [fake_lm(engine) for engine in engines]
+    async with Stack([fake_codec(FakeCodecEngine(4))], lms) as stack:
         calls = [Conversation(stack.stub) for _ in range(2)]
         await asyncio.gather(*(call.send(config()) for call in calls))
         await asyncio.gather(*(call.until("session_started") for call in calls))
@@ -206,7 +206,7 @@ async def test_a_session_opens_on_another_worker_when_the_first_has_filled_up() 
 
 
 async def test_a_worker_that_comes_back_is_used_again() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         lm = stack.lms[0]
         address = lm.address
         await lm.stop()

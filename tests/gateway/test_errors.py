@@ -28,7 +28,7 @@ from tests.speech import (
     transcribe,
     words,
 )
-from tests.stack import FakeModel, Stack, fake_stack
+from tests.stack import FakeModel, FakeStack, Stack, fake_codec, fake_lm
 
 LINEAR16 = pb.AUDIO_ENCODING_LINEAR16
 
@@ -37,7 +37,7 @@ def audio_format(**fields: Any) -> pb.AudioFormat:
     return pb.AudioFormat(**{"encoding": LINEAR16, "sample_rate_hertz": 24_000, **fields})
 
 
-async def refused(stack: Stack, *requests: Request) -> grpc.aio.AioRpcError:
+async def refused(stack: FakeStack, *requests: Request) -> grpc.aio.AioRpcError:
     """Send requests; returns the error they end with, after making sure that no slot stayed taken."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await transcribe(stack.stub, requests)
@@ -76,7 +76,7 @@ BAD_CONFIGS = {
 
 @pytest.mark.parametrize("requests", BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
 async def test_bad_config(requests: list[Request]) -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         error = await refused(stack, *requests)
     assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_CONFIG")
     assert re.search("wanted|leave it out|only the first", error.details() or "")
@@ -92,14 +92,14 @@ MALFORMED = {
 @pytest.mark.parametrize(("encoding", "audio"), MALFORMED.values(), ids=MALFORMED.keys())
 async def test_malformed_audio(encoding: pb.AudioEncoding.ValueType, audio: bytes) -> None:
     rate = 0 if encoding == pb.AUDIO_ENCODING_OGG_OPUS else 24_000
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         request = config(audio_format=pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate))
         error = await refused(stack, request, Request(audio=audio))
     assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_AUDIO")
 
 
 async def test_words_before_an_error_are_delivered() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         await call.send(config(), *chunks(saying(20, {2: [YES]})))
         await call.until("result")
@@ -111,7 +111,7 @@ async def test_words_before_an_error_are_delivered() -> None:
 
 
 async def test_unknown_model() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         error = await refused(stack, config(model="whisper"))
         assert (error.code(), reason(error)) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL")
         assert "wanted one of fake" in (error.details() or "")
@@ -121,7 +121,7 @@ async def test_unknown_model() -> None:
 
 
 async def test_no_capacity_says_when_to_come_back() -> None:
-    async with fake_stack(slots=1, admission_wait_s=0.05) as stack:
+    async with FakeStack(slots=1, admission_wait_s=0.05) as stack:
         first = Conversation(stack.stub)
         await first.send(config())
         await first.until("session_started")
@@ -137,7 +137,7 @@ async def test_no_capacity_says_when_to_come_back() -> None:
 
 
 async def test_a_queue_that_is_full_refuses_at_once() -> None:
-    async with fake_stack(slots=1, admission_wait_s=60, admission_queue=1) as stack:
+    async with FakeStack(slots=1, admission_wait_s=60, admission_queue=1) as stack:
         first, second = Conversation(stack.stub), Conversation(stack.stub)
         await first.send(config())
         await first.until("session_started")
@@ -152,7 +152,7 @@ async def test_a_queue_that_is_full_refuses_at_once() -> None:
 
 
 async def test_worker_lost_in_the_middle() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         await call.send(config(), *chunks(saying(4)))
         await call.until("session_started")
@@ -164,7 +164,7 @@ async def test_worker_lost_in_the_middle() -> None:
 
 
 async def test_no_worker_left_for_a_model_that_was_served() -> None:
-    async with fake_stack(admission_wait_s=0.05) as stack:
+    async with FakeStack(admission_wait_s=0.05) as stack:
         await stack.lms[0].stop()
         while stack.gateway.workers.models():
             await asyncio.sleep(0.01)
@@ -174,7 +174,7 @@ async def test_no_worker_left_for_a_model_that_was_served() -> None:
 
 
 async def test_draining() -> None:
-    async with fake_stack(drain_s=0.3) as stack:
+    async with FakeStack(drain_s=0.3) as stack:
         call = Conversation(stack.stub)
         await call.send(config(), *chunks(saying(4)))
         await call.until("session_started")
@@ -189,7 +189,7 @@ async def test_draining() -> None:
 
 
 async def test_a_session_that_ends_in_time_survives_a_drain() -> None:
-    async with fake_stack(drain_s=20) as stack:
+    async with FakeStack(drain_s=20) as stack:
         call = Conversation(stack.stub)
         await call.send(config(), *chunks(saying(4, {1: [YES]})))
         await call.until("session_started")
@@ -200,7 +200,7 @@ async def test_a_session_that_ends_in_time_survives_a_drain() -> None:
 
 
 async def test_idle_timeout() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         await call.send(config(idle_timeout=seconds(1)), *chunks(saying(4)))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -210,7 +210,7 @@ async def test_idle_timeout() -> None:
 
 
 async def test_keep_alive_holds_off_the_idle_timeout() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         await call.send(config(idle_timeout=seconds(1)))
         for _ in range(5):
@@ -220,14 +220,14 @@ async def test_keep_alive_holds_off_the_idle_timeout() -> None:
 
 
 async def test_a_stream_that_never_says_what_it_is_ends() -> None:
-    async with fake_stack(idle_timeout_s=0.1) as stack:
+    async with FakeStack(idle_timeout_s=0.1) as stack:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await Conversation(stack.stub).until("session_started")
     assert reason(raised.value) == "BAD_CONFIG"
 
 
 async def test_max_duration() -> None:
-    async with fake_stack(max_duration_s=1.0) as stack:
+    async with FakeStack(max_duration_s=1.0) as stack:
         error = await refused(stack, config(), *chunks(saying(20)))
         assert (error.code(), reason(error)) == (grpc.StatusCode.OUT_OF_RANGE, "MAX_DURATION")
         error = await refused(stack, config(), Request(silence=pb.Silence(duration=seconds(2))))
@@ -241,7 +241,7 @@ async def test_max_duration() -> None:
 
 
 async def test_a_bug_shows_no_detail() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         stack.gateway.sessions._workers = None  # type: ignore[assignment]
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await transcribe(stack.stub, [config()])
@@ -250,8 +250,8 @@ async def test_a_bug_shows_no_detail() -> None:
 
 
 async def test_an_engine_that_fails_ends_its_sessions_and_its_process() -> None:
-    async with fake_stack() as stack:
-        engine, _ = stack._lm_engines[0]
+    async with FakeStack() as stack:
+        engine = stack.lm_engine
         engine.fail_at_step = 3
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await transcribe(stack.stub, [config(), *chunks(saying(20))])
@@ -262,7 +262,7 @@ async def test_an_engine_that_fails_ends_its_sessions_and_its_process() -> None:
 
 
 async def test_every_error_carries_the_request_id_of_its_call() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
 
         async def nothing() -> AsyncIterator[Request]:
             return
@@ -292,8 +292,8 @@ def test_every_error_of_ours_has_a_status() -> None:
 async def test_models_side_by_side_are_chosen_by_name() -> None:
     engines = [DelayedLmEngine(4), DelayedLmEngine(2, heads=4, delay_frames=8)]
     models = [FakeModel(name="a"), FakeModel(name="b", pause_horizons_ms=(500, 1000, 2000, 3000))]
-    lms = [(engine, model.facts(engine)) for engine, model in zip(engines, models, strict=True)]
-    async with Stack([FakeCodecEngine(8)], lms) as stack:
+    lms = [fake_lm(engine, model) for engine, model in zip(engines, models, strict=True)]
+    async with Stack([fake_codec(FakeCodecEngine(8))], lms) as stack:
         listed = await stack.stub.ListModels(pb.ListModelsRequest())
         assert [(model.name, model.slots_total, model.is_default) for model in listed.models] == [
             ("a", 4, True),

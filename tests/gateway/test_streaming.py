@@ -21,7 +21,7 @@ from tests.speech import (
     transcribe,
     words,
 )
-from tests.stack import FakeModel, fake_stack
+from tests.stack import FakeModel, FakeStack
 
 # "yes" from frame 2, "today" from frame 10, "stop" from frame 18; an end is 80 ms + 60 ms a letter after its start.
 AUDIO = saying(20, {2: [YES], 10: [TO, DAY], 18: [STOP]})
@@ -29,7 +29,7 @@ WORDS = [("yes", 0.16, 0.4), ("today", 0.8, 1.2), ("stop", 1.44, 1.6)]
 
 
 async def test_words_have_their_text_and_times() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         responses = await transcribe(stack.stub, [config(), *chunks(AUDIO)])
     assert words(responses) == WORDS
     assert names(responses) == ["session_started", "result", "result", "result", "session_ended"]
@@ -39,12 +39,12 @@ async def test_words_have_their_text_and_times() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 480, 3840, 10_000, len(AUDIO)])
 async def test_the_size_of_chunks_changes_nothing(size: int) -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         assert words(await transcribe(stack.stub, [config(), *chunks(AUDIO, size)])) == WORDS
 
 
 async def test_session_started_says_what_the_session_is() -> None:
-    async with fake_stack(heads=4) as stack:
+    async with FakeStack(heads=4) as stack:
         first, *_ = await transcribe(stack.stub, [config(idle_timeout=seconds(7))])
     started = first.session_started
     assert started.model == "fake"
@@ -57,7 +57,7 @@ async def test_session_started_says_what_the_session_is() -> None:
 
 
 async def test_responses_are_numbered_and_cursors_never_run_backwards() -> None:
-    async with fake_stack(heads=4) as stack:
+    async with FakeStack(heads=4) as stack:
         request = config(results=pb.ResultOptions(vad_interval=seconds(0.08), interim_results=True))
         responses = await transcribe(stack.stub, [request, *chunks(AUDIO), flush(), *chunks(AUDIO)])
     assert [response.sequence for response in responses] == list(range(1, len(responses) + 1))
@@ -75,7 +75,7 @@ async def test_responses_are_numbered_and_cursors_never_run_backwards() -> None:
 
 
 async def test_no_word_comes_that_starts_before_the_finalized_cursor_sent_earlier() -> None:
-    async with fake_stack(heads=4) as stack:
+    async with FakeStack(heads=4) as stack:
         request = config(results=pb.ResultOptions(vad_interval=seconds(0.08)))
         responses = await transcribe(stack.stub, [request, *chunks(AUDIO), flush(), *chunks(AUDIO)])
     finalized = 0.0
@@ -86,7 +86,7 @@ async def test_no_word_comes_that_starts_before_the_finalized_cursor_sent_earlie
 
 
 async def test_a_word_comes_when_its_pieces_are_complete_and_not_with_the_next_one() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         # Frame 2 + delay 6 - 2 says the boundary, the next the piece, the one after that closes the word.
         await call.send(config(), *chunks(saying(20, {2: [YES]})[: 9 * 3840]))
@@ -96,7 +96,7 @@ async def test_a_word_comes_when_its_pieces_are_complete_and_not_with_the_next_o
 
 
 async def test_flush_is_a_barrier_for_every_word_before_it() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         call = Conversation(stack.stub)
         await call.send(config(), *chunks(AUDIO), flush("first"))
         done = await call.until("flush_done")
@@ -109,7 +109,7 @@ async def test_flush_is_a_barrier_for_every_word_before_it() -> None:
 
 async def test_silence_of_a_flush_is_in_no_offset() -> None:
     later = [(text, start + 1.6, end + 1.6) for text, start, end in WORDS]
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         responses = await transcribe(stack.stub, [config(), *chunks(AUDIO), flush(), *chunks(AUDIO), flush("again")])
     assert [word[0] for word in words(responses)] == [word[0] for word in WORDS + later]
     assert [word[1:] for word in words(responses)] == [pytest.approx(word[1:]) for word in WORDS + later]
@@ -117,7 +117,7 @@ async def test_silence_of_a_flush_is_in_no_offset() -> None:
 
 
 async def test_a_flush_inside_a_frame_keeps_the_time_to_the_sample() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         # 10.5 frames, a flush, and then a word that starts 2 frames on: at 12.5 frames, one second.
         requests = [config(), *chunks(saying(10) + bytes(1920)), flush(), *chunks(saying(8, {2: [YES]}))]
         responses = await transcribe(stack.stub, requests)
@@ -126,7 +126,7 @@ async def test_a_flush_inside_a_frame_keeps_the_time_to_the_sample() -> None:
 
 
 async def test_flushes_on_nothing_and_one_after_another_are_all_answered() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         responses = await transcribe(
             stack.stub, [config(), flush("a"), flush("b"), *chunks(AUDIO), flush("c"), flush("d")]
         )
@@ -136,7 +136,7 @@ async def test_flushes_on_nothing_and_one_after_another_are_all_answered() -> No
 
 
 async def test_reset_context_starts_the_model_afresh_and_time_goes_on() -> None:
-    async with fake_stack(slots=1) as stack:
+    async with FakeStack(slots=1) as stack:
         requests = [config(), *chunks(AUDIO), flush(reset_context=True), *chunks(AUDIO)]
         responses = await transcribe(stack.stub, requests)
         engine = stack.lms[0].process.worker.loop
@@ -144,15 +144,13 @@ async def test_reset_context_starts_the_model_afresh_and_time_goes_on() -> None:
     assert [word[0] for word in words(responses)] == ["yes", "today", "stop"] * 2
     assert words(responses)[3][1] == pytest.approx(1.76)
     # A fresh LM session: opened for the call, and once more for the reset.
-    lm_engine, _ = stack._lm_engines[0]
-    codec_engine = stack._codec_engines[0]
-    assert [slot for slot, _ in lm_engine.opened] == [0, 0]
-    assert [slot for slot, _ in codec_engine.opened] == [0, 0]
+    assert [slot for slot, _ in stack.lm_engine.opened] == [0, 0]
+    assert [slot for slot, _ in stack.codec_engine.opened] == [0, 0]
 
 
 @pytest.mark.parametrize("prefix_samples", [0, 1920, 24_000])
 async def test_the_prefix_that_a_model_wants_is_in_no_time(prefix_samples: int) -> None:
-    async with fake_stack(model=FakeModel(prefix_samples=prefix_samples)) as stack:
+    async with FakeStack(model=FakeModel(prefix_samples=prefix_samples)) as stack:
         responses = await transcribe(stack.stub, [config(), *chunks(AUDIO)])
     if prefix_samples % 1920 == 0:
         assert words(responses) == WORDS
@@ -162,15 +160,14 @@ async def test_the_prefix_that_a_model_wants_is_in_no_time(prefix_samples: int) 
 async def test_as_many_frames_are_fed_as_the_published_method_feeds() -> None:
     """run_inference pads (prefix, audio, suffix) to one signal and keeps whole frames; 2.6B: 24 000 and 84 000."""
     for samples in (0, 1, 959, 960, 1920, 30_001):
-        async with fake_stack(model=FakeModel(prefix_samples=24_000, suffix_samples=84_000)) as stack:
+        async with FakeStack(model=FakeModel(prefix_samples=24_000, suffix_samples=84_000)) as stack:
             await transcribe(stack.stub, [config(), *chunks(bytes(2 * samples))])
-            lm_engine, _ = stack._lm_engines[0]
             # One step more than frames: the initial tokens.
-            assert len(lm_engine.steps) - 1 == (24_000 + samples + 84_000) // 1920, samples
+            assert len(stack.lm_engine.steps) - 1 == (24_000 + samples + 84_000) // 1920, samples
 
 
 async def test_interim_results_grow_into_final_ones() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         request = config(results=pb.ResultOptions(interim_results=True))
         responses = await transcribe(stack.stub, [request, *chunks(AUDIO)])
     seen = [
@@ -190,7 +187,7 @@ async def test_interim_results_grow_into_final_ones() -> None:
 
 
 async def test_vad_events_come_at_their_interval_and_not_for_injected_silence() -> None:
-    async with fake_stack(heads=4) as stack:
+    async with FakeStack(heads=4) as stack:
         request = config(results=pb.ResultOptions(vad_interval=seconds(0.2)))
         responses = await transcribe(stack.stub, [request, *chunks(saying(9, pauses=[3, 4, 5])), flush()])
     events = [response.vad for response in responses if response.HasField("vad")]
@@ -199,7 +196,7 @@ async def test_vad_events_come_at_their_interval_and_not_for_injected_silence() 
 
 
 async def test_silence_counts_as_audio() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         silence = Request(silence=pb.Silence(duration=seconds(0.8)))
         responses = await transcribe(stack.stub, [config(), silence, *chunks(AUDIO), silence])
     assert [(text, start) for text, start, _ in words(responses)] == [("yes", 0.96), ("today", 1.6), ("stop", 2.24)]
@@ -207,20 +204,20 @@ async def test_silence_counts_as_audio() -> None:
 
 
 async def test_a_session_without_audio_ends_well() -> None:
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         responses = await transcribe(stack.stub, [config()])
     assert names(responses) == ["session_started", "session_ended"]
 
 
 async def test_keep_alive_changes_nothing() -> None:
     keep_alive = Request(keep_alive=pb.KeepAlive())
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         requests = [config(), keep_alive, *chunks(AUDIO[:7000]), keep_alive, *chunks(AUDIO[7000:]), keep_alive]
         assert words(await transcribe(stack.stub, requests)) == WORDS
 
 
 async def test_an_untrained_model_is_said_to_be_one() -> None:
-    async with fake_stack(model=FakeModel(trained=False)) as stack:
+    async with FakeStack(model=FakeModel(trained=False)) as stack:
         responses = await transcribe(stack.stub, [config()])
     assert responses[1].warning.code == pb.WARNING_CODE_UNTRAINED_MODEL
 
@@ -228,7 +225,7 @@ async def test_an_untrained_model_is_said_to_be_one() -> None:
 async def test_a_resumed_stream_goes_on_in_the_old_streams_time() -> None:
     """The old stream broke after its finalized cursor stood at 1.0 s; the audio is sent again from 0.4 s on."""
     resume = pb.Resume(audio_offset=seconds(0.4), words_from=seconds(1.0), turn_index=7)
-    async with fake_stack() as stack:
+    async with FakeStack() as stack:
         request = config(resume=resume, turns=pb.TurnOptions(enabled=True))
         responses = await transcribe(stack.stub, [request, *chunks(AUDIO[5 * 3840 :])])
     assert words(responses) == [("stop", 1.44, 1.6)]
@@ -242,7 +239,7 @@ class TestTurns:
 
     async def test_a_pause_head_ends_a_turn_at_once(self) -> None:
         audio = saying(60, {14: [YES], 40: [GO]}, pauses=range(24, 38))
-        async with fake_stack(heads=4) as stack:
+        async with FakeStack(heads=4) as stack:
             responses = await transcribe(stack.stub, [config(turns=pb.TurnOptions(enabled=True)), *chunks(audio)])
         assert self.told(responses) == [
             ("START", 0, 1.12),
@@ -257,7 +254,7 @@ class TestTurns:
         # The pause is heard in frame 20, before the word of frame 18 can be said.
         audio = saying(60, {14: [YES], 18: [NO], 40: [GO]}, pauses=range(21, 38))
         turns = pb.TurnOptions(enabled=True, flush_on_end=True)
-        async with fake_stack(heads=4) as stack:
+        async with FakeStack(heads=4) as stack:
             responses = await transcribe(stack.stub, [config(turns=turns), *chunks(audio)])
         told = self.told(responses)
         assert [name for name, _, _ in told] == ["START", "yes", "no", "END", "START", "go", "END"]
@@ -271,7 +268,7 @@ class TestTurns:
     async def test_without_pause_heads_silence_between_words_ends_a_turn(self) -> None:
         audio = saying(60, {2: [YES], 40: [GO]})
         turns = pb.TurnOptions(enabled=True, min_silence=seconds(0.8))
-        async with fake_stack() as stack:
+        async with FakeStack() as stack:
             responses = await transcribe(stack.stub, [config(turns=turns), *chunks(audio)])
         told = self.told(responses)
         assert [name for name, _, _ in told] == ["START", "yes", "END", "START", "go", "END"]
@@ -279,7 +276,7 @@ class TestTurns:
 
     async def test_a_flush_can_end_the_turn(self) -> None:
         turns = pb.TurnOptions(enabled=True)
-        async with fake_stack() as stack:
+        async with FakeStack() as stack:
             requests = [config(turns=turns), *chunks(AUDIO), flush(end_turn=True), *chunks(AUDIO)]
             responses = await transcribe(stack.stub, requests)
         order = [name for name in names(responses) if name != "result"]
@@ -288,7 +285,7 @@ class TestTurns:
 
     async def test_an_update_takes_effect_behind_the_audio_before_it(self) -> None:
         update = Request(update=pb.Update(update_id="u", turns=pb.TurnOptions(enabled=True)))
-        async with fake_stack() as stack:
+        async with FakeStack() as stack:
             # Words due after the update's place start the turn, those before it do not.
             requests = [config(), *chunks(AUDIO), flush(), update, *chunks(AUDIO)]
             responses = await transcribe(stack.stub, requests)
