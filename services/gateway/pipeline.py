@@ -18,11 +18,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from dsm_stt.speech.v1 import speech_pb2
 from services.common.errors import DsmError
 from services.common.framing import FRAME_SAMPLES
 from services.gateway import events
 from services.gateway.frames import SILENT_FRAME, Frame, FrameBuffer
 from services.gateway.injection import Injection, Reason, end_injection, flush_injection, turn_injection
+from services.gateway.lag_watch import LagWatch
 from services.gateway.outbox import Outbox
 from services.gateway.session_options import ResultSettings, SessionOptions
 from services.gateway.timeline import Timeline
@@ -92,6 +94,9 @@ class Pipeline:
         self._prefix_frames_left = 0
         self._ending = False
         self._vad_countdown = 0
+        self._base = options.resumption.base_samples
+        self._clock = asyncio.get_running_loop().time
+        self._lag = LagWatch(self._clock())
         self.words = 0
         outbox.on_room = self._pump
 
@@ -277,6 +282,7 @@ class Pipeline:
         pauses = answer.pauses if self._model.pause_horizons_ms else None
         self._send_turns(self._turns.push_frame(heard, self._cursors.finalized, pauses, injected))
         self._send_vad(heard, answer.pauses, injected)
+        self._warn_of_lag()
         self._apply_updates()
         self._final_frame = answer.final_frame
 
@@ -302,6 +308,13 @@ class Pipeline:
         if self._vad_countdown <= 0:
             self._vad_countdown = self._results.vad_frames
             self._outbox.put(events.vad(heard, pauses))
+
+    def _warn_of_lag(self) -> None:
+        received, processed = self._cursors.received - self._base, self._cursors.processed - self._base
+        behind_s = self._lag.behind_s(received, processed, self._clock())
+        if behind_s is not None:
+            message = f"the service is {behind_s:.1f} s behind the audio"
+            self._outbox.put(events.warning(speech_pb2.WARNING_CODE_LAGGING, message))
 
     def _apply_updates(self) -> None:
         while self._updates and self._updates[0][0] <= self._answered:

@@ -8,7 +8,7 @@ length of the line.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -36,10 +36,13 @@ class WorkerPool(Generic[LinkT]):
         kind: str,
         addresses: Sequence[str],
         make_link: Callable[[str, Callable[[], None]], LinkT],
+        *,
         resolve_every_s: float,
         queue_limit: int,
+        resolve: Callable[[Sequence[str]], Awaitable[dict[str, list[str]]]] = resolve_addresses,
     ) -> None:
         """kind: for messages, "codec" or "LM". make_link: from a target and a callback for its changes."""
+        self._resolve = resolve
         self._kind = kind
         self._addresses = addresses
         self._make_link = make_link
@@ -63,7 +66,7 @@ class WorkerPool(Generic[LinkT]):
         """Keep the set of links what the addresses say, until cancelled."""
         try:
             while True:
-                self._update(await resolve_addresses(self._addresses))
+                self._update(await self._resolve(self._addresses))
                 await asyncio.sleep(self._resolve_every_s)
         finally:
             for task in self._runs.values():

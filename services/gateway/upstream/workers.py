@@ -36,15 +36,15 @@ class Workers:
             "codec",
             config.codecs,
             lambda target, on_change: CodecLink(target, config.heartbeat_timeout_s, on_change),
-            config.resolve_every_s,
-            config.admission_queue,
+            resolve_every_s=config.resolve_every_s,
+            queue_limit=config.admission_queue,
         )
         self._lms = WorkerPool(
             "LM",
             config.lms,
             lambda target, on_change: LmLink(target, config.heartbeat_timeout_s, on_change),
-            config.resolve_every_s,
-            config.admission_queue,
+            resolve_every_s=config.resolve_every_s,
+            queue_limit=config.admission_queue,
         )
         # Models that were served at some time: one that is lost is not unknown.
         self._seen: dict[str, ModelInfo] = {}
