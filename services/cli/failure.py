@@ -14,7 +14,7 @@ _NEXT_STEPS = {
     "BAD_CONFIG": "The service does not take these options: see dsm-stt transcribe --help.",
     "MALFORMED_AUDIO": "The service could not decode what it got. Does the file play?",
     "UNKNOWN_MODEL": "Leave out --model for the service's default one.",
-    "API_KEY_INVALID": "Ask the operator for a key.",
+    "API_KEY_INVALID": "Put the key that the operator gave you into the environment variable DSM_API_KEY.",
     "API_KEY_NOT_ALLOWED": "Ask the operator what your key is for.",
     "NO_CAPACITY": "Every slot is taken. Try again in {retry_s:.0f} s, or add workers.",
     "QUOTA_EXCEEDED": "Wait until the quota allows more, or ask the operator for a larger one.",

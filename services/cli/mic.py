@@ -13,7 +13,7 @@ from dsm_stt.speech.v1 import speech_pb2_grpc
 from services.cli.clock import Clock
 from services.cli.console import fail, note, out
 from services.cli.microphone import Microphone, NoMicrophone, load_audio_system
-from services.cli.target import service_address
+from services.cli.target import asked_for, service_address
 from services.cli.transcribe import SERVER_HELP, Transcriber
 
 
@@ -52,7 +52,7 @@ def mic(
 
         async with grpc.aio.insecure_channel(address) as channel:
             stub = speech_pb2_grpc.SpeechServiceStub(channel)
-            transcriber = Transcriber(stub, model, as_json, vad, interim, with_words=out.is_terminal)
+            transcriber = Transcriber(stub, asked_for(server, model), as_json, vad, interim, with_words=out.is_terminal)
             await transcriber.look_at_model()
             loop.add_signal_handler(signal.SIGINT, stop)
             note(f"Listening to {microphone.name}. Ctrl-C ends.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator
 
@@ -12,12 +13,22 @@ from services.cli.failure import CallFailed, explain
 from services.cli.final_status import FinalStatus
 from services.common.call import REQUEST_ID_HEADER
 
+# An environment variable and not a flag, since everybody on a machine can read the flags of a process.
+API_KEY_VARIABLE = "DSM_API_KEY"
+API_KEY_HEADER = "x-api-key"
+
+
+def metadata(request_id: str) -> list[tuple[str, str]]:
+    """Return what goes with a call: its id, and the caller's API key if there is one."""
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    return [(REQUEST_ID_HEADER, request_id), *([(API_KEY_HEADER, key)] if key else [])]
+
 
 async def list_models(stub: speech_pb2_grpc.SpeechServiceStub) -> list[speech_pb2.Model]:
     """Ask which models are served. Raises CallFailed."""
     request_id = uuid.uuid4().hex
     try:
-        response = await stub.ListModels(speech_pb2.ListModelsRequest(), metadata=[(REQUEST_ID_HEADER, request_id)])
+        response = await stub.ListModels(speech_pb2.ListModelsRequest(), metadata=metadata(request_id))
     except grpc.aio.AioRpcError as error:
         raise explain(error, request_id) from None
     return list(response.models)
@@ -45,7 +56,7 @@ async def recognize(
             audio_errors.append(error)
             call.cancel()
 
-    call = stub.StreamingRecognize(requests(), metadata=[(REQUEST_ID_HEADER, request_id)])
+    call = stub.StreamingRecognize(requests(), metadata=metadata(request_id))
     status = FinalStatus(call)
     complete = False
     try:

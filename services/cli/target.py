@@ -58,6 +58,11 @@ def _local_address(model: str | None) -> Iterator[str]:
         stack.stop()
 
 
+def asked_for(server: str | None, model: str | None) -> str | None:
+    """Return the model to name in requests: a local stack serves just one, whatever --model called it."""
+    return model if server is not None else None
+
+
 def file_paths(paths: list[Path]) -> None:
     """End the command if one of the files is not there."""
     for path in paths:

@@ -22,7 +22,7 @@ from services.cli.live_view import LiveView
 from services.cli.recording import NotAudio, Recording
 from services.cli.result_view import show_result
 from services.cli.session import list_models, recognize
-from services.cli.target import file_paths, service_address
+from services.cli.target import asked_for, file_paths, service_address
 from services.cli.transcript import Transcript
 from services.common.framing import FRAME_NS
 
@@ -155,7 +155,7 @@ def transcribe(
         async with grpc.aio.insecure_channel(address) as channel:
             stub = speech_pb2_grpc.SpeechServiceStub(channel)
             with_words = out.is_terminal if words is None else words
-            transcriber = Transcriber(stub, model, as_json, vad, interim, with_words)
+            transcriber = Transcriber(stub, asked_for(server, model), as_json, vad, interim, with_words)
             await transcriber.look_at_model()
             for recording in recordings:
                 clock = Clock()

@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 
 def test_without_a_command_the_commands_are_listed(run: Run) -> None:
     text = run().output
-    for command in ("transcribe", "mic", "serve", "gateway", "codec", "lm"):
+    for command in ("transcribe", "mic", "serve", "models", "gateway", "codec", "lm"):
         assert f" {command} " in text
 
 

@@ -49,6 +49,15 @@ def test_a_rate_beyond_the_api_is_resampled_before_it_is_sent(run: Run, tmp_path
     assert service.audio_bytes == pytest.approx(48_000 * 2, abs=200)
 
 
+def test_the_key_in_the_environment_goes_with_the_call(run: Run, recording: Path) -> None:
+    with FakeSpeech() as service:
+        run("transcribe", recording, "--server", service.address, env={"DSM_API_KEY": "dsm_secret\n"})
+        run("transcribe", recording, "--server", service.address)
+    assert service.metadata[0]["x-api-key"] == "dsm_secret"
+    assert "x-api-key" not in service.metadata[1]
+    assert all(len(metadata["x-request-id"]) == 32 for metadata in service.metadata)
+
+
 def test_several_files_are_transcribed_in_turn(run: Run, tmp_path: Path) -> None:
     paths = [write_wav(tmp_path / f"{index}.wav", 0.5 + index * 0.4) for index in range(3)]
     with FakeSpeech() as service:

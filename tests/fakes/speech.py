@@ -36,6 +36,7 @@ class FakeSpeech:
     # End the stream with OK, but without session_ended.
     forget_the_end: bool = False
     configs: list[speech_pb2.RecognitionConfig] = field(default_factory=list)
+    metadata: list[dict[str, str]] = field(default_factory=list)
     audio_bytes: int = 0
     address: str = ""
     # Set when a session's first audio has come.
@@ -71,6 +72,7 @@ class _Servicer:
     def StreamingRecognize(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         if self._fake.refuse and self._fake.error is not None:
             _abort(context, self._fake.error)
+        self._fake.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
         config = next(requests).config
         self._fake.configs.append(config)
         for sequence, response in enumerate(self._responses(config, requests, context), start=1):
