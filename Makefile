@@ -22,7 +22,7 @@ $(READY): requirements/bootstrap.lock requirements/all.lock pyproject.toml scrip
 
 demo: setup ## Transcribe a recording with all services on this machine
 	@test -n "$(AUDIO)" || { echo "No recording in models/dsm-tiny-en/samples/; name one: make demo AUDIO=file.wav" >&2; exit 1; }
-	@$(BIN)/dsm-stt transcribe $(ARGS) "$(AUDIO)"
+	@$(BIN)/dsm-stt transcribe $(or $(ARGS),--rtf 1) "$(AUDIO)"
 
 test: setup ## Run the tests: no GPU, no network
 	$(BIN)/python -m pytest $(ARGS)

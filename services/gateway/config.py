@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.common.env import setting
 from services.common.errors import ConfigError
@@ -27,6 +28,11 @@ class GatewayConfig:
         "DSM_GATEWAY_DEFAULT_MODEL",
         "The model of a request that names none; empty: the first that is served",
         default="",
+    )
+    api_keys_file: Path | None = setting(
+        "DSM_API_KEYS_FILE",
+        "The keys that callers must have, and their quotas; without it everybody may call (see dsm-stt keys)",
+        default=None,
     )
     admission_wait_s: float = setting(
         "DSM_ADMISSION_WAIT_S", "How long a new session waits for a slot, seconds", default=2.0
