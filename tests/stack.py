@@ -142,6 +142,9 @@ class Stack:
                 codecs=tuple(running.address for running in self.codecs),
                 lms=tuple(running.address for running in self.lms),
                 drain_s=0.2,
+                # A busy machine must not look like a dead worker.
+                heartbeat_timeout_s=60.0,
+                hung_after_s=60.0,
             ),
             **self._gateway_settings,
         )

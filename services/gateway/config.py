@@ -51,7 +51,7 @@ class GatewayConfig:
     )
     max_duration_s: float = setting("DSM_MAX_DURATION_S", "The longest session, seconds of audio", default=14_400.0)
     heartbeat_timeout_s: float = setting(
-        "DSM_HEARTBEAT_TIMEOUT_S", "A worker not heard of for this long is lost, seconds", default=3.0
+        "DSM_HEARTBEAT_TIMEOUT_S", "A worker not heard of for this long is lost, seconds", default=5.0
     )
     hung_after_s: float = setting(
         "DSM_HUNG_AFTER_S", "A worker whose present step takes longer is lost, seconds", default=5.0
