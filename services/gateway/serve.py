@@ -37,7 +37,7 @@ async def _serve(config: GatewayConfig) -> int:
 
 
 class GatewayProcess:
-    """A gateway and what it is made of. Raises ConfigError for a bad worker address or a mistake in the keys file."""
+    """A gateway and what it is made of. Raises ConfigError for wrong addresses and for a keys file with a mistake."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
