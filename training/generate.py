@@ -58,16 +58,17 @@ def generate(
     source: Annotated[str, typer.Option(help=f"one of {', '.join(MINUTES)}")],
     minutes: Annotated[float | None, typer.Option(help="speech wanted in all")] = None,
     seed: Annotated[int, typer.Option()] = 1,
+    part: Annotated[str, typer.Option(help="suffix, to run a source in several processes")] = "",
     cache: Annotated[Path, typer.Option()] = CACHE,
 ) -> None:
     """Append speech of one source to the cache until it has the wanted minutes."""
     wanted = minutes if minutes is not None else MINUTES[source]
-    stem = cache / source
+    stem = cache / (source + part)
     index = stem.with_suffix(".jsonl")
     clips = read_clips(index) if index.exists() else []
     done = sum(clip.samples for clip in clips) / SAMPLE_RATE / 60
     # A resumed run must not say the same texts again.
-    run_seed = seed * 1000 + list(MINUTES).index(source) * 100_000 + len(clips)
+    run_seed = seed * 1000 + list(MINUTES).index(source) * 100_000 + len(clips) + 7919 * len(part)
     writer = ClipWriter(stem)
     with Progress() as progress:
         task = progress.add_task(source, total=wanted, completed=done)
