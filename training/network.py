@@ -92,6 +92,10 @@ class Network(nn.Module):
     def quantised(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the quantised latents [B, T, C], gradients straight through, and the commitment."""
         batch, _, frames = latents.shape
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._quantised(latents.float(), batch, frames)
+
+    def _quantised(self, latents: Tensor, batch: int, frames: int) -> tuple[Tensor, Tensor]:
         outputs, commitment = [], latents.new_zeros(())
         for x, books, rvq in zip(
             self.projected(latents),

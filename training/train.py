@@ -31,7 +31,7 @@ QUANTISE_FROM = 0.28
 RATES = {"encoder": 1.5e-3, "text": 1.0e-3}
 WARMUP_STEPS = 150
 SAVE_EVERY_S = 240.0
-REOPEN_EVERY_S = 600.0
+REOPEN_EVERY_S = 400.0
 
 
 def collated(windows: list[Window]) -> dict[str, Tensor]:
@@ -136,7 +136,8 @@ def work(rank: int, plan: Plan, network: Network, shared: Shared) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * rate_factor(shared.step.value, part)
             example = batches.next()
-            losses, logits = network(**example, text_input=text_inputs(example["text"], 0.1))
+            with torch.autocast(plan.device, torch.bfloat16):
+                losses, logits = network(**example, text_input=text_inputs(example["text"], 0.1))
             optimizer.zero_grad(set_to_none=True)
             losses.total().backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -1,0 +1,108 @@
+"""Runs an exported checkpoint as the services do: one frame a step, batched; used by evaluation."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("NO_TORCH_COMPILE", "1")
+
+import json
+
+import numpy as np
+import torch
+from moshi.models import LMGen, loaders
+from numpy.typing import NDArray
+
+from training.clips import Word
+from training.decoding import EndRule, words_of
+
+FRAME_SAMPLES = 1920
+TAIL_S = 2.6
+"""Silence after the audio: the delay, and time for the third pause head."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What the model said about one recording.
+
+    tokens: text[0], text[1], ... pauses: [frames + 1, 4], probability of a pause by horizon.
+    """
+
+    words: list[Word]
+    tokens: list[int]
+    pauses: NDArray[np.float32]
+
+
+class Checkpoint:
+    """An exported checkpoint, loaded by moshi's own loaders from local files."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        config = json.loads((folder / "config.json").read_text())
+        info = loaders.CheckpointInfo.from_hf_repo(
+            "local",
+            moshi_weights=folder / config["moshi_name"],
+            mimi_weights=folder / config["mimi_name"],
+            tokenizer=folder / config["tokenizer_name"],
+            config_path=folder / "config.json",
+            mimi_config_path=folder / config["mimi_config_name"],
+        )
+        self.device = device
+        self.mimi = info.get_mimi(device)
+        self.lm = info.get_moshi(device, dtype=torch.float32)
+        self.tokenizer = info.get_text_tokenizer()
+        self.delay_frames: int = info.stt_config["delay_frames"]
+        self.rule = EndRule(
+            info.stt_config["word_end_base_ms"], info.stt_config["word_end_per_character_ms"]
+        )
+
+    @torch.no_grad()
+    def transcribe(self, recordings: list[NDArray[np.float32]]) -> list[Transcript]:
+        """Return the transcript of each 24 kHz mono recording; all are fed in one batch."""
+        batch = len(recordings)
+        frames = max(
+            int(np.ceil(len(pcm) / FRAME_SAMPLES + TAIL_S * 12.5)) for pcm in recordings
+        )
+        pcm = np.zeros((batch, frames * FRAME_SAMPLES), np.float32)
+        for row, recording in zip(pcm, recordings, strict=True):
+            row[: len(recording)] = recording
+        audio = torch.from_numpy(pcm)[:, None].to(self.device)
+        generator = LMGen(self.lm, use_sampling=False, support_out_of_sync=True)
+        tokens, pauses = [], []
+        with self.mimi.streaming(batch), generator.streaming(batch):
+            initial = torch.zeros(batch, self.lm.n_q, 1, dtype=torch.long, device=self.device)
+            codes = initial
+            for frame in range(frames + 1):
+                if frame:
+                    first = (frame - 1) * FRAME_SAMPLES
+                    codes = self.mimi.encode(audio[:, :, first : first + FRAME_SAMPLES])
+                answer = generator.step_with_extra_heads(codes)
+                assert answer is not None
+                tokens.append(answer[0][:, 0, 0].cpu().numpy())
+                pauses.append(torch.stack([h[:, 0, 0] for h in answer[1]], 1).cpu().numpy())
+        out = []
+        for row, recording in enumerate(recordings):
+            steps = int(np.ceil(len(recording) / FRAME_SAMPLES + TAIL_S * 12.5)) + 1
+            said = [int(column[row]) for column in tokens[:steps]]
+            out.append(
+                Transcript(
+                    words_of(said, self.delay_frames, self.rule),
+                    said,
+                    np.stack([column[row] for column in pauses[:steps]]),
+                )
+            )
+        return out
+
+
+def in_batches(
+    checkpoint: Checkpoint, recordings: list[NDArray[np.float32]], batch: int = 32
+) -> list[Transcript]:
+    """Transcribe any number of recordings, those of like length together."""
+    order = sorted(range(len(recordings)), key=lambda index: len(recordings[index]))
+    out: dict[int, Transcript] = {}
+    for first in range(0, len(order), batch):
+        rows = order[first : first + batch]
+        for row, transcript in zip(
+            rows, checkpoint.transcribe([recordings[row] for row in rows]), strict=True
+        ):
+            out[row] = transcript
+    return [out[row] for row in range(len(recordings))]
