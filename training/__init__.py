@@ -1,4 +1,1 @@
-"""Trains the embedded checkpoint `models/dsm-tiny-en`: speech, alignment, network, export, evaluation.
-
-Steps, one command each: `python -m training.generate`, `.align`, `.train`, `.export`, `.evaluate`.
-"""
+"""Makes checkpoints: seeded ones for tests, benchmarks and demos, trained ones from synthetic speech."""

@@ -36,7 +36,7 @@ class Aligner:
     """Aligns one utterance at a time."""
 
     def __init__(self) -> None:
-        from pocketsphinx import Decoder
+        from pocketsphinx import Decoder  # noqa: PLC0415 - not needed to train on aligned speech
 
         self.decoder = Decoder(samprate=ALIGNER_HZ, loglevel="FATAL")
 
@@ -93,8 +93,7 @@ def _stretched(phones: list[Phone], start_s: float, end_s: float) -> list[Phone]
     inner = [min(max(start, start_s), end_s) for _, start, _ in phones[1:]]
     edges = [start_s, *inner, end_s]
     return [
-        (name, edge, following)
-        for (name, _, _), edge, following in zip(phones, edges[:-1], edges[1:], strict=True)
+        (name, edge, following) for (name, _, _), edge, following in zip(phones, edges[:-1], edges[1:], strict=True)
     ]
 
 

@@ -24,8 +24,7 @@ class EndRule:
 def spelled(pieces: Sequence[int]) -> str:
     """Return the text of the pieces of one word."""
     return "".join(
-        f" {WORDS[piece - FIRST_WORD]}" if FIRST_WORD <= piece < FIRST_WORD + len(WORDS) else "?"
-        for piece in pieces
+        f" {WORDS[piece - FIRST_WORD]}" if FIRST_WORD <= piece < FIRST_WORD + len(WORDS) else "?" for piece in pieces
     ).strip()
 
 

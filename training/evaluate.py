@@ -7,6 +7,7 @@ import json
 import os
 import time
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,7 +95,7 @@ def pauses(scored: list[Scored]) -> dict[str, Any]:
         if len(after) and not inside.any():
             found += 1
             delays.append(after[0] - end)
-        for one, other in zip(words, words[1:], strict=False):
+        for one, other in pairwise(words):
             if other.start_s - one.end_s < SHORT_GAP_S:
                 gaps += 1
                 false += bool(((at >= one.end_s) & (at <= other.start_s + 0.16)).any())
@@ -143,10 +144,7 @@ def evaluate(
     checkpoint = Checkpoint(folder)
     utterances = developments(cache) if development else tests(cache)
     transcripts = in_batches(checkpoint, [u.recording.pcm for u in utterances])
-    scored = [
-        (u, t, matched(u.recording.words, t.words))
-        for u, t in zip(utterances, transcripts, strict=True)
-    ]
+    scored = [(u, t, matched(u.recording.words, t.words)) for u, t in zip(utterances, transcripts, strict=True)]
     sets: dict[str, list[Scored]] = {}
     for item in scored:
         sets.setdefault(item[0].set_name, []).append(item)

@@ -28,13 +28,7 @@ class Losses:
 
     def total(self) -> Tensor:
         """Return the weighted sum that is minimised."""
-        return (
-            2.0 * self.text
-            + self.phones
-            + 0.5 * self.quantised_phones
-            + 0.2 * self.pauses
-            + 0.25 * self.commitment
-        )
+        return 2.0 * self.text + self.phones + 0.5 * self.quantised_phones + 0.2 * self.pauses + 0.25 * self.commitment
 
 
 class Network(nn.Module):
@@ -103,12 +97,13 @@ class Network(nn.Module):
             (self.mimi.quantizer.rvq_first, self.mimi.quantizer.rvq_rest),
             strict=True,
         ):
+            passed = x
             if self.quantise:
                 q, _ = books(x)
                 scale = x.detach().pow(2).mean().clamp(min=1e-4)
                 commitment = commitment + (x - q).pow(2).mean() / scale
-                x = x + (q - x).detach()
-            outputs.append(x @ rvq.output_proj.weight[:, :, 0].T)
+                passed = x + (q - x).detach()
+            outputs.append(passed @ rvq.output_proj.weight[:, :, 0].T)
         return (outputs[0] + outputs[1]).view(batch, frames, -1), commitment
 
     def hidden(self, quantised: Tensor, text: Tensor) -> Tensor:
@@ -141,9 +136,7 @@ class Network(nn.Module):
         coarse = self.quantised_phone_head(quantised).view(len(pcm), -1, count)
         losses = Losses(
             functional.cross_entropy(logits.flatten(0, 1), text.flatten(), weight),
-            functional.cross_entropy(
-                self.phone_head(features.transpose(1, 2)).flatten(0, 1), phones.flatten()
-            ),
+            functional.cross_entropy(self.phone_head(features.transpose(1, 2)).flatten(0, 1), phones.flatten()),
             functional.cross_entropy(coarse.flatten(0, 1), phones.flatten()),
             functional.cross_entropy(heads.flatten(0, 2), pauses.flatten()),
             commitment,

@@ -40,13 +40,14 @@ def corrected(spans: list[Span], pcm: NDArray[np.float32], sample_rate: int) -> 
         peak = float(levels[first : max(last, first + 1)].max(initial=-120.0))
         threshold = max(peak - RANGE_DB, min(quiet + FLOOR_MARGIN_DB, peak - 15.0))
         loud = levels >= threshold
+        moved_start, moved_end = start_s, end_s
         if start_s - before_s >= 0.03 or index == 0:
-            start_s = _edge(loud, first, -1, int(before_s / STEP_S)) * STEP_S
+            moved_start = _edge(loud, first, -1, int(before_s / STEP_S)) * STEP_S
         if after_s - end_s >= 0.03 or index + 1 == len(spans):
-            end_s = _edge(loud, last - 1, 1, int(after_s / STEP_S) - 1) * STEP_S + STEP_S
-        if end_s - start_s < 0.05:
-            start_s, end_s = spans[index]
-        out.append((round(start_s, 3), round(end_s, 3)))
+            moved_end = _edge(loud, last - 1, 1, int(after_s / STEP_S) - 1) * STEP_S + STEP_S
+        if moved_end - moved_start < 0.05:
+            moved_start, moved_end = start_s, end_s
+        out.append((round(moved_start, 3), round(moved_end, 3)))
     return out
 
 

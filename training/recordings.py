@@ -23,7 +23,7 @@ ALSA = Path("/usr/share/sounds/alsa")
 
 _NUMBERS = {word: f"digits/{i}" for i, word in enumerate(v.DIGITS + v.TEENS)}
 _TENS = {word: f"digits/{20 + 10 * i}" for i, word in enumerate(v.TENS)}
-_DAYS = "sunday monday tuesday wednesday thursday friday saturday".split()
+_DAYS = [v.DAYS[6], *v.DAYS[:6]]
 PROMPT_OF: dict[str, str] = {
     **_NUMBERS,
     **_TENS,
@@ -31,9 +31,9 @@ PROMPT_OF: dict[str, str] = {
     **{month: f"digits/mon-{i}" for i, month in enumerate(v.MONTHS)},
     **{
         word: f"digits/{word}"
-        for word in "hundred thousand million minus pound star dollars today tomorrow yesterday".split()
+        for word in [*v.SCALES[:3], "minus", "pound", "star", "dollars", *v.DAYS[7:]]
     },
-    **{word: word for word in "hello goodbye hours number extension sorry".split()},
+    **{word: word for word in ("hello", "goodbye", "hours", "number", "extension", "sorry")},
     "family": "vm-Family", "friends": "vm-Friends", "old": "vm-Old", "urgent": "vm-Urgent",
     "work": "vm-Work", "first": "vm-first", "last": "vm-last", "no": "vm-no",
     "message": "vm-message", "password": "vm-password", "press": "vm-press",
@@ -53,7 +53,7 @@ class Recording:
 
 def prompt(name: str) -> NDArray[np.float32]:
     """Return one prompt of the test speaker at 24 kHz."""
-    import G722
+    import G722  # noqa: PLC0415 - only the test recordings need it
 
     raw = (PROMPTS / f"{name}.g722").read_bytes()
     pcm = np.asarray(G722.G722(16_000, 64_000).decode(raw), np.float32) / 32768
@@ -79,6 +79,7 @@ def joined(
     name: str,
     parts: list[tuple[str, NDArray[np.float32]]],
     seed: int,
+    *,
     gap_s: tuple[float, float] = (0.08, 0.35),
     lead_s: float = 0.5,
     tail_s: float = 1.0,
@@ -102,9 +103,7 @@ def joined(
         faded[:120] *= ramp
         faded[-120:] *= ramp[::-1]
         pieces.append(faded)
-        words.append(
-            Word(word, round(at / SAMPLE_RATE, 3), round((at + len(pcm)) / SAMPLE_RATE, 3))
-        )
+        words.append(Word(word, round(at / SAMPLE_RATE, 3), round((at + len(pcm)) / SAMPLE_RATE, 3)))
         at += len(pcm)
     pieces.append(np.zeros(int(tail_s * SAMPLE_RATE), np.float32))
     out = np.concatenate(pieces)
@@ -128,7 +127,7 @@ def librivox() -> list[Recording]:
 
 def development() -> list[Recording]:
     """Return the recordings of people that choices may be made on."""
-    import spokennumbers
+    import spokennumbers  # noqa: PLC0415 - only development needs it
 
     out = []
     folder = Path(spokennumbers.__file__).parent / "default"

@@ -16,10 +16,11 @@ PAUSE_HORIZONS_S = (0.24, 0.48, 0.80, 1.60)
 """How long nothing was said when each pause head should find a pause."""
 PAUSE, SPEECH = 0, 1
 """Classes of a pause head; the other four are never a target."""
-PHONES = (
-    "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW "
-    "V W Y Z ZH"
-).split()  # fmt: skip
+_PHONES = """
+    SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH
+"""
+PHONES = _PHONES.split()
+"""Silence and the phones of the aligner's dictionary (ARPABET)."""
 _PHONE_IDS = {phone: index for index, phone in enumerate(PHONES)}
 
 

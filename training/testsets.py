@@ -32,16 +32,14 @@ class Utterance:
     recording: Recording
 
 
-def digit_strings(
-    words: dict[str, np.ndarray], count: int, seed: int, name: str
-) -> list[Recording]:
+def digit_strings(words: dict[str, np.ndarray], count: int, seed: int, name: str) -> list[Recording]:
     """Return strings of 3 to 7 digits joined from recordings of single ones."""
     random = np.random.default_rng(seed)
     out = []
     for index in range(count):
         digits = [str(d) for d in random.choice(v.DIGITS, random.integers(3, 8))]
         parts = [(digit, words[digit]) for digit in digits]
-        out.append(joined(f"{name}-{index}", parts, seed + index, (0.05, 0.35), LEAD_S, TAIL_S))
+        out.append(joined(f"{name}-{index}", parts, seed + index, gap_s=(0.05, 0.35), lead_s=LEAD_S, tail_s=TAIL_S))
     return out
 
 
@@ -78,11 +76,7 @@ def synthetic(cache: Path, name: str, speak: object, texts: list[str]) -> list[R
         lead, tail = int(LEAD_S * SAMPLE_RATE), int(TAIL_S * SAMPLE_RATE)
         pcm = np.pad(0.6 * pcm, (lead, tail))
         pcm += random.normal(0, 3e-4, len(pcm)).astype(np.float32)
-        words = [
-            Word(w.word, w.start_s + LEAD_S, w.end_s + LEAD_S)
-            for w in clip.words
-            if w.word in v.VOCABULARY
-        ]
+        words = [Word(w.word, w.start_s + LEAD_S, w.end_s + LEAD_S) for w in clip.words if w.word in v.VOCABULARY]
         out_recordings.append(Recording(f"{name}-{index}", pcm, words))
     return out_recordings
 
@@ -139,17 +133,11 @@ def developments(cache: Path) -> list[Utterance]:
     """Return the development utterances; choices are made on these."""
     aligner = Aligner()
     spoken = development()
-    digits = {
-        r.words[0].word: spoken_part(r.pcm, r.words[0].word, aligner)
-        for r in spoken
-        if len(r.words) == 1
-    }
+    digits = {r.words[0].word: spoken_part(r.pcm, r.words[0].word, aligner) for r in spoken if len(r.words) == 1}
     silence = np.zeros(int(SAMPLE_RATE * LEAD_S), np.float32)
     out = [Utterance("human digits", r) for r in digit_strings(digits, 30, 2000, "dev")]
     out += [
-        Utterance("human words", replace(r, pcm=np.concatenate([silence, r.pcm])))
-        for r in spoken
-        if len(r.words) > 1
+        Utterance("human words", replace(r, pcm=np.concatenate([silence, r.pcm]))) for r in spoken if len(r.words) > 1
     ]
     espeak = Espeak(80, list(ESPEAK_DEVELOPMENT), ("en-us", "en-gb"))
     texts = phrases(7000, 30)
@@ -158,7 +146,5 @@ def developments(cache: Path) -> list[Utterance]:
     texts = phrases(7100, 24)
     out += [Utterance("kokoro", r) for r in synthetic(cache, "dev-kokoro", kokoro, texts)]
     texts = sentences(7200, 10)
-    out += [
-        Utterance("prose kokoro", r) for r in synthetic(cache, "dev-kokoro-prose", kokoro, texts)
-    ]
+    out += [Utterance("prose kokoro", r) for r in synthetic(cache, "dev-kokoro-prose", kokoro, texts)]
     return out

@@ -68,9 +68,7 @@ def accuracy(logits: Tensor, text: Tensor) -> tuple[float, float]:
     spoken = text >= FIRST_WORD
     said = found >= FIRST_WORD
     right = (found == text) & spoken
-    return float(right.sum() / spoken.sum().clamp(min=1)), float(
-        right.sum() / said.sum().clamp(min=1)
-    )
+    return float(right.sum() / spoken.sum().clamp(min=1)), float(right.sum() / said.sum().clamp(min=1))
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ class Log:
         self.sums, self.count = {}, 0
 
 
-def train(
+def train(  # noqa: PLR0917 - options of a command, given by name
     minutes: Annotated[float, typer.Option(help="length of the schedule")] = 65.0,
     run: Annotated[str, typer.Option(help="name of the run")] = "tiny",
     batch: Annotated[int | None, typer.Option(help="windows a step; default by device")] = None,

@@ -51,17 +51,13 @@ class Checkpoint:
         self.lm = info.get_moshi(device, dtype=torch.float32)
         self.tokenizer = info.get_text_tokenizer()
         self.delay_frames: int = info.stt_config["delay_frames"]
-        self.rule = EndRule(
-            info.stt_config["word_end_base_ms"], info.stt_config["word_end_per_character_ms"]
-        )
+        self.rule = EndRule(info.stt_config["word_end_base_ms"], info.stt_config["word_end_per_character_ms"])
 
     @torch.no_grad()
     def transcribe(self, recordings: list[NDArray[np.float32]]) -> list[Transcript]:
         """Return the transcript of each 24 kHz mono recording; all are fed in one batch."""
         batch = len(recordings)
-        frames = max(
-            int(np.ceil(len(pcm) / FRAME_SAMPLES + TAIL_S * 12.5)) for pcm in recordings
-        )
+        frames = max(int(np.ceil(len(pcm) / FRAME_SAMPLES + TAIL_S * 12.5)) for pcm in recordings)
         pcm = np.zeros((batch, frames * FRAME_SAMPLES), np.float32)
         for row, recording in zip(pcm, recordings, strict=True):
             row[: len(recording)] = recording
@@ -93,16 +89,12 @@ class Checkpoint:
         return out
 
 
-def in_batches(
-    checkpoint: Checkpoint, recordings: list[NDArray[np.float32]], batch: int = 32
-) -> list[Transcript]:
+def in_batches(checkpoint: Checkpoint, recordings: list[NDArray[np.float32]], batch: int = 32) -> list[Transcript]:
     """Transcribe any number of recordings, those of like length together."""
     order = sorted(range(len(recordings)), key=lambda index: len(recordings[index]))
     out: dict[int, Transcript] = {}
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
-        for row, transcript in zip(
-            rows, checkpoint.transcribe([recordings[row] for row in rows]), strict=True
-        ):
-            out[row] = transcript
+        transcripts = checkpoint.transcribe([recordings[row] for row in rows])
+        out.update(zip(rows, transcripts, strict=True))
     return [out[row] for row in range(len(recordings))]

@@ -2,24 +2,25 @@
 
 import re
 
-DIGITS = "zero one two three four five six seven eight nine".split()
-TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = "hundred thousand million point minus".split()
-ANSWERS = "yes no okay".split()
-DAYS = "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
-MONTHS = (
-    "january february march april may june july august september october november december".split()
-)
-DIRECTIONS = (
-    "up down left right north south east west front rear side center forward back".split()
-)
-COMMANDS = (
+
+def _listed(words: str) -> list[str]:
+    return words.split()
+
+
+DIGITS = _listed("zero one two three four five six seven eight nine")
+TEENS = _listed("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
+TENS = _listed("twenty thirty forty fifty sixty seventy eighty ninety")
+SCALES = _listed("hundred thousand million point minus")
+ANSWERS = _listed("yes no okay")
+DAYS = _listed("monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday")
+MONTHS = _listed("january february march april may june july august september october november december")
+DIRECTIONS = _listed("up down left right north south east west front rear side center forward back")
+COMMANDS = _listed(
     "start stop play pause cancel help repeat next previous continue again menu exit call hello "
     "goodbye thanks please sorry message delete save record transfer operator number extension "
     "password star pound press enter open close"
-).split()
-OTHERS = "first last urgent work family friends old hours dollars off".split()
+)
+OTHERS = _listed("first last urgent work family friends old hours dollars off")
 
 GROUPS: dict[str, list[str]] = {
     "digits": DIGITS,

@@ -20,7 +20,8 @@ def test_a_recorded_window_keeps_its_length_and_range() -> None:
         out = augment.recorded(speech(), np.random.default_rng(seed))
         assert out.shape == (SAMPLE_RATE,)
         assert out.dtype == np.float32
-        assert np.isfinite(out).all() and np.abs(out).max() <= 1.0
+        assert np.isfinite(out).all()
+        assert np.abs(out).max() <= 1.0
 
 
 def test_warping_shrinks_times_by_its_factor() -> None:

@@ -7,10 +7,10 @@ pytest.importorskip("moshi")
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
-from training.export import moshi_states, tokenizer
-from training.network import Network
-from training.shape import LM_CONFIG, MIMI_CONFIG, TEXT_CARD
-from training.vocabulary import WORDS, token_of
+from training.export import moshi_states, tokenizer  # noqa: E402
+from training.network import Network  # noqa: E402
+from training.shape import LM_CONFIG, MIMI_CONFIG, TEXT_CARD  # noqa: E402
+from training.vocabulary import WORDS, token_of  # noqa: E402
 
 
 def small() -> tuple[dict, dict]:

@@ -2,8 +2,7 @@
 
 from training.clips import Word
 from training.decoding import EndRule, words_of
-from training.targets import PAUSE, PHONES, SPEECH, boundary_index, pause_targets
-from training.targets import phone_targets, text_targets
+from training.targets import PAUSE, PHONES, SPEECH, boundary_index, pause_targets, phone_targets, text_targets
 from training.vocabulary import BOUNDARY, PADDING, token_of
 
 RULE = EndRule(120.0, 60.0)
@@ -37,7 +36,8 @@ def test_the_decoder_gives_the_words_of_the_targets_back() -> None:
 
 def test_a_word_ends_at_the_boundary_that_closes_it() -> None:
     four, two = token_of("four"), token_of("two")
-    assert four is not None and two is not None
+    assert four is not None
+    assert two is not None
     tokens = [PADDING] * 11 + [BOUNDARY, four, BOUNDARY, two, PADDING]
     first, second = words_of(tokens, 12, RULE)
     assert first.end_s == second.start_s == 2 / 12.5

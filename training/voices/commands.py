@@ -1,3 +1,4 @@
+# ruff: noqa: S607 - the engines are packages of the system, found on its path
 """Engines that are programs: espeak-ng, festival (diphone, HTS), flite; packages of Debian."""
 
 import subprocess
@@ -12,8 +13,9 @@ from training.resampling import resampled
 
 ESPEAK_TEST = ("Alicia", "Marco", "Lee", "linda", "victor", "m8", "f5", "klatt5")
 ESPEAK_DEVELOPMENT = ("Andy", "steph3", "m4", "f2", "john", "Mike")
-_ESPEAK_UNUSED = ("whisper", "whisperf", "croak", "Demonic", "fast", "Tweaky", "UniRobot") + tuple(
-    f"robosoft{n}" for n in ("", 2, 3, 4, 5, 6, 7, 8)
+_ESPEAK_UNUSED = (
+    *("whisper", "whisperf", "croak", "Demonic", "fast", "Tweaky", "UniRobot"),
+    *(f"robosoft{n}" for n in ("", 2, 3, 4, 5, 6, 7, 8)),
 )
 _ACCENTS = ("en-us", "en-us", "en-us", "en-gb", "en-gb-x-rp", "en-us-nyc", "en-gb-scotland")
 
@@ -22,9 +24,7 @@ def espeak_variants() -> list[str]:
     """Return the variants that training uses: all but the held-out and the inhuman ones."""
     folder = next(Path("/usr/lib").glob("*/espeak-ng-data/voices/!v"))
     skipped = {*ESPEAK_TEST, *ESPEAK_DEVELOPMENT, *_ESPEAK_UNUSED}
-    return sorted(
-        path.name for path in folder.iterdir() if path.name not in skipped and " " not in path.name
-    )
+    return sorted(path.name for path in folder.iterdir() if path.name not in skipped and " " not in path.name)
 
 
 def _read(path: Path) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ def _read(path: Path) -> NDArray[np.float32]:
 class Espeak:
     """Formant voices; each utterance draws a variant, a pitch and a speed."""
 
-    def __init__(self, seed: int, variants: list[str], accents: tuple[str, ...] = _ACCENTS):
+    def __init__(self, seed: int, variants: list[str], accents: tuple[str, ...] = _ACCENTS) -> None:
         self.random = np.random.default_rng(seed)
         self.variants = variants
         self.accents = accents
@@ -57,7 +57,7 @@ class Espeak:
 class Flite:
     """Statistical voices of people: awb (Scotland), rms and slt (United States)."""
 
-    def __init__(self, seed: int, voices: tuple[str, ...] = ("awb", "rms", "slt")):
+    def __init__(self, seed: int, voices: tuple[str, ...] = ("awb", "rms", "slt")) -> None:
         self.random = np.random.default_rng(seed)
         self.voices = voices
 
@@ -79,7 +79,7 @@ class Flite:
 class Festival:
     """Diphone and HTS voices; one process a batch, since starting it is slow."""
 
-    def __init__(self, seed: int, voices: tuple[str, ...]):
+    def __init__(self, seed: int, voices: tuple[str, ...]) -> None:
         self.random = np.random.default_rng(seed)
         self.voices = voices
 

