@@ -1,10 +1,12 @@
 """The sets that evaluation scores on: speech that no training step and no choice has seen."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training import vocabulary as v
 from training.align import Aligner
@@ -22,6 +24,10 @@ from training.voices.kokoro import HELD_OUT_STYLE, Kokoro, ipa
 
 LEAD_S = 0.6
 TAIL_S = 1.8
+NO_TIMES = (-1.0, -1.0)
+"""Start and end of a word whose times are not known."""
+
+Speak = Callable[[str], tuple[NDArray[np.float32], str]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Utterance:
     recording: Recording
 
 
-def digit_strings(words: dict[str, np.ndarray], count: int, seed: int, name: str) -> list[Recording]:
+def digit_strings(words: dict[str, NDArray[np.float32]], count: int, seed: int, name: str) -> list[Recording]:
     """Return strings of 3 to 7 digits joined from recordings of single ones."""
     random = np.random.default_rng(seed)
     out = []
@@ -49,25 +55,26 @@ def through_telephone(recording: Recording) -> Recording:
     return replace(recording, pcm=resampled(narrow, 8000, SAMPLE_RATE))
 
 
-def synthetic(cache: Path, name: str, speak: object, texts: list[str]) -> list[Recording]:
+def synthetic(cache: Path, name: str, speak: Speak, texts: list[str]) -> list[Recording]:
     """Return aligned speech of one held-out voice, made once and kept in the cache."""
     stem = cache / "test" / name
-    aligned = stem.with_suffix(".aligned.jsonl")
-    if not aligned.exists():
-        stem.with_suffix(".jsonl").unlink(missing_ok=True)
-        stem.with_suffix(".pcm").unlink(missing_ok=True)
+    index, aligned = stem.with_suffix(".jsonl"), stem.with_suffix(".aligned.jsonl")
+    if not index.exists():
         writer = ClipWriter(stem)
         for text in texts:
-            pcm, voice = speak(text)  # type: ignore[operator]
+            pcm, voice = speak(text)
             writer.append(text, voice, pcm)
+    if not aligned.exists():
         aligner = Aligner()
         samples = read_pcm(stem)
         with aligned.open("w") as out:
-            for clip in read_clips(stem.with_suffix(".jsonl")):
+            for clip in read_clips(index):
                 pcm = samples[clip.first_sample :][: clip.samples].astype(np.float32) / 32768
-                found = aligner.align(pcm, v.normalised(clip.text))
-                if found is not None:
-                    out.write(json.dumps(asdict(replace(clip, words=found[0]))) + "\n")
+                said = v.normalised(clip.text)
+                found = aligner.align(pcm, said)
+                # What cannot be aligned still counts for words, only not for times.
+                words = found[0] if found else [Word(word, *NO_TIMES) for word in said]
+                out.write(json.dumps(asdict(replace(clip, words=words))) + "\n")
     samples = read_pcm(stem)
     random = np.random.default_rng(7)
     out_recordings = []
@@ -94,12 +101,12 @@ def sentences(seed: int, count: int) -> list[str]:
     return [texts.random.choice(texts.prose) for _ in range(count)]
 
 
-def _kokoro(seed: int, styles: tuple[str, ...]) -> object:
+def _kokoro(seed: int, styles: tuple[str, ...]) -> Speak:
     kokoro = Kokoro(seed, styles)
     return lambda text: kokoro.speak(ipa([text])[0])
 
 
-def _kal(seed: int) -> object:
+def _kal(seed: int) -> Speak:
     festival = Festival(seed, ("kal_diphone",))
     return lambda text: festival.speak_all([text])[0]
 
