@@ -21,7 +21,7 @@ from training.network import Network
 from training.quantizer import Codebooks
 from training.shape import DELAY_FRAMES, LM_CONFIG, MIMI_CONFIG, TEXT_CARD
 from training.train import RUNS
-from training.vocabulary import PADDING, VOCABULARY, WORDS
+from training.vocabulary import BOUNDARY, PADDING, VOCABULARY, WORDS
 
 TARGET = Path("models/dsm-tiny-en")
 NAMES = {
@@ -113,6 +113,7 @@ def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def export(
     run: Annotated[str, typer.Option()] = "tiny",
     target: Annotated[Path, typer.Option()] = TARGET,
+    boundary_bias: Annotated[float, typer.Option(help="chosen by `python -m training.calibrate`")] = 0.0,
     cache: Annotated[Path, typer.Option()] = CACHE,
 ) -> None:
     """Write config.json, the weights, the tokenizer and mimi_config.json."""
@@ -121,6 +122,9 @@ def export(
     network.load_state_dict(state["network"])
     target.mkdir(parents=True, exist_ok=True)
     mimi, lm = moshi_states(network)
+    if boundary_bias:
+        lm["text_linear.bias"] = torch.zeros(TEXT_CARD)
+        lm["text_linear.bias"][BOUNDARY] = boundary_bias
     save_file(rounded(mimi), target / NAMES["mimi_name"])
     save_file(rounded(lm), target / NAMES["moshi_name"])
     (target / NAMES["tokenizer_name"]).write_bytes(tokenizer())
@@ -137,6 +141,7 @@ def export(
             "word_end_per_character_ms": per_character_ms,
         },
         **LM_CONFIG,
+        **({"bias_proj": True} if boundary_bias else {}),
     }
     (target / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

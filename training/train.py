@@ -31,7 +31,7 @@ QUANTISE_FROM = 0.28
 RATES = {"encoder": 1.5e-3, "text": 1.0e-3}
 WARMUP_STEPS = 150
 SAVE_EVERY_S = 240.0
-REOPEN_EVERY_S = 400.0
+REOPEN_EVERY_S = 240.0
 
 
 def collated(windows: list[Window]) -> dict[str, Tensor]:
@@ -44,21 +44,22 @@ def collated(windows: list[Window]) -> dict[str, Tensor]:
     }
 
 
-def text_inputs(text: Tensor, corrupted: float) -> Tensor:
-    """Return the token before each step; a part of the words is replaced by others.
+def text_inputs(text: Tensor) -> Tensor:
+    """Return the token before each step, every word replaced by a random one.
 
-    Without it the model trusts its own past words too much, and one error brings the next.
+    With the true words the model learns the texts of the clips by heart and guesses the next word
+    from the ones before it; when it then runs on its own words, one error brings the next. So it
+    sees that a word was said, but not which.
     """
     before = torch.cat([torch.full_like(text[:, :1], TEXT_CARD), text[:, :-1]], 1)
     spoken = (before >= FIRST_WORD) & (before < TEXT_CARD)
-    replaced = spoken & (torch.rand_like(before, dtype=torch.float32) < corrupted)
     others = torch.randint_like(before, FIRST_WORD, FIRST_WORD + len(WORDS))
-    return torch.where(replaced, others, before)
+    return torch.where(spoken, others, before)
 
 
-def rate_factor(step: int, progress: float) -> float:
-    """Return what the learning rates are multiplied with: warm-up, then cosine to 1 %."""
-    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+def rate_factor(steps: int, progress: float) -> float:
+    """Return what the learning rates are multiplied with: warm-up of this start, then cosine to 1 %."""
+    warm = min(1.0, (steps + 1) / WARMUP_STEPS)
     return warm * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(progress, 1.0)))))
 
 
@@ -132,10 +133,10 @@ def work(rank: int, plan: Plan, network: Network, shared: Shared) -> None:
                 shared.quantise.value = True
             network.quantise = bool(shared.quantise.value)
             for group in optimizer.param_groups:
-                group["lr"] = group["base"] * rate_factor(shared.step.value, part)
+                group["lr"] = group["base"] * rate_factor(shared.step.value - first_step, part)
             example = batches.next()
             with torch.autocast(plan.device, torch.bfloat16):
-                losses, logits = network(**example, text_input=text_inputs(example["text"], 0.1))
+                losses, logits = network(**example, text_input=text_inputs(example["text"]))
             optimizer.zero_grad(set_to_none=True)
             losses.total().backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)

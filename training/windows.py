@@ -11,10 +11,11 @@ from training.clips import SAMPLE_RATE, Clip, Word, read_clips, read_pcm
 from training.targets import pause_targets, phone_targets, text_targets
 from training.vocabulary import VOCABULARY
 
-WEIGHTS = {"kokoro": 3.0, "piper": 1.6, "flite": 2.0, "festival": 1.2, "espeak": 1.2}
+WEIGHTS = {"kokoro": 2.4, "piper": 1.6, "flite": 1.6, "festival": 1.2, "espeak": 1.4}
 """How often each source is drawn; the ones that sound like people more often."""
 CUT_GAP_S = 0.04
-"""A word with at least this much silence on both sides may be used on its own."""
+"""Silence that a word taken out of its clip brings along on each side, where there is some."""
+SHORTEST_CUT_S = 0.14
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,16 @@ class Source:
 
 
 def _cuts(clip: Clip) -> list[Cut]:
+    """Return every word of a clip with at most CUT_GAP_S of what is around it, never a neighbour."""
     out = []
     length_s = clip.samples / SAMPLE_RATE
     for index, word in enumerate(clip.words):
-        before = clip.words[index - 1].end_s if index else -1.0
-        after = clip.words[index + 1].start_s if index + 1 < len(clip.words) else length_s + 1.0
-        if word.start_s - before >= 2 * CUT_GAP_S and after - word.end_s >= 2 * CUT_GAP_S:
-            first = max(word.start_s - CUT_GAP_S, 0.0)
-            out.append(Cut(clip, word, first, min(word.end_s + CUT_GAP_S, length_s)))
+        before_s = clip.words[index - 1].end_s if index else 0.0
+        after_s = clip.words[index + 1].start_s if index + 1 < len(clip.words) else length_s
+        if word.end_s - word.start_s >= SHORTEST_CUT_S:
+            first = max(word.start_s - CUT_GAP_S, (before_s + word.start_s) / 2)
+            last = min(word.end_s + CUT_GAP_S, (after_s + word.end_s) / 2)
+            out.append(Cut(clip, word, first, last))
     return out
 
 
@@ -129,14 +132,14 @@ class WindowMaker:
                     break
                 pcm[first : first + room] += audio[:room]
                 for word in clip.words:
-                    if word.end_s > first_s and word.start_s < last_s:
+                    if first_s < (word.start_s + word.end_s) / 2 < last_s:
                         start = at_s + max(word.start_s - first_s, 0.0) / factor
                         end = at_s + min(word.end_s - first_s, last_s - first_s) / factor
                         words.append(Word(word.word, start, end))
                 phones += [
                     (name, at_s + (start - first_s) / factor, at_s + (end - first_s) / factor)
                     for name, start, end in clip.phones
-                    if end > first_s and start < last_s
+                    if first_s < (start + end) / 2 < last_s
                 ]
                 at_s += len(audio) / SAMPLE_RATE + self._gap_s()
             at_s += random.exponential(1.6) if kind == "alone" else random.exponential(0.35)
@@ -172,7 +175,7 @@ class WindowMaker:
         if (kind == "prose" or draw < 0.14) and source.outside:
             clip = self._any(source.outside)
             return [(clip, 0.0, clip.samples / SAMPLE_RATE)]
-        if draw < 0.6:
+        if draw < 0.42:
             clip = self._any(source.inside)
             return [(clip, 0.0, clip.samples / SAMPLE_RATE)]
         count = random.integers(2, 8)
