@@ -16,7 +16,7 @@ from training.scoring import errors, false_words, matched
 from training.testsets import developments
 from training.transcribe import Checkpoint
 
-BIASES = (0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0)
+BIASES = (1.0, 0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0)
 BATCH = 34
 
 
