@@ -20,7 +20,7 @@ from training.voices.kokoro import Kokoro, ipa
 from training.voices.piper import Piper
 
 CACHE = Path("training/cache")
-MINUTES = {"kokoro": 120.0, "piper": 60.0, "flite": 60.0, "festival": 60.0, "espeak": 120.0}
+MINUTES = {"kokoro": 52.0, "piper": 75.0, "flite": 100.0, "festival": 50.0, "espeak": 100.0}
 """Minutes of speech of each training source."""
 
 Speech = tuple[str, str, NDArray[np.float32]]
