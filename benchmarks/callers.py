@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from grpc_status import rpc_status
@@ -67,7 +67,7 @@ class Heard:
 
 def script(seed: int, audio_s: float) -> Script:
     """Make up what a caller says: recordings in any order, pauses, and, with some callers, flushes."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     audio = bytearray()
     while len(audio) < audio_s * RATE_HZ * 2:
         audio += chance.choice(recordings())
@@ -110,7 +110,7 @@ async def call(stub: speech_pb2_grpc.SpeechServiceStub, said: Script, speed: flo
             _take(heard, response, time.monotonic() - zero_s)
     except grpc.aio.AioRpcError as error:
         final = await status.of(error)
-        packed = rpc_status.from_call(_Trailers(final))  # type: ignore[arg-type]
+        packed = rpc_status.from_call(_Trailers(final))
         details = " ".join(str(detail.value) for detail in packed.details) if packed else ""
         heard.error = f"{final.code().name} {final.details()} {details}"
     finally:
@@ -122,7 +122,7 @@ async def call(stub: speech_pb2_grpc.SpeechServiceStub, said: Script, speed: flo
     return heard
 
 
-async def _write(stream: grpc.aio.StreamStreamCall, said: Script, speed: float) -> None:
+async def _write(stream: grpc.aio.StreamStreamCall[Any, Any], said: Script, speed: float) -> None:
     zero_s = time.monotonic()
     sent = 0
     try:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks import results
-from benchmarks.faults import Fault, inject, plan, restart_in_turn
+from benchmarks.faults import inject, plan, restart_in_turn
 from benchmarks.live_load import Load, compare, figures
 from benchmarks.rig import Rig
 
@@ -90,7 +90,7 @@ async def _run(settings: Settings) -> dict[str, Any]:
 
 
 async def _disturb(rig: Rig, settings: Settings) -> dict[str, Any]:
-    chance = random.Random(settings.seed)  # noqa: S311
+    chance = random.Random(settings.seed)
     happened: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console) as progress:

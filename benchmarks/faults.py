@@ -32,7 +32,7 @@ class Fault:
 
 def plan(count: int, seed: int) -> list[Fault]:
     """Make a list of faults: every kind of every victim in turn, in an order and at times made up from the seed."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     faults: list[Fault] = []
     while len(faults) < count:
         everything = [(kind, victims) for kind in KINDS for victims in VICTIMS]
