@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where the figures go.")] = results.RESULTS,
 ) -> None:
     """Disturb live sessions and compare their transcripts with undisturbed ones."""
+    # So that a run that is stopped leaves no process behind, and no stopped one either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings(model, sessions, audio_s, faults, workers, seed, rolling)
     found = asyncio.run(_run(settings))
     name = "chaos" if faults else "rolling"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from dsm_stt.speech.v1 import speech_pb2 as pb
 from services.cli.final_status import FinalStatus
 from tests.gateway.audio.oggs import opus_stream
-from tests.speech import chunks, config, flush, reason, saying, seconds
+from tests.speech import config, flush, reason, saying, seconds
 from tests.stack import FakeStack
 
 _TIMEOUT_S = 60.0
@@ -34,7 +34,7 @@ ENCODINGS = tuple(pb.AudioEncoding.values())
 _OGG = opus_stream([b"\xf8\xff\xfe"] * 50)
 
 
-class Sequence_(NamedTuple):  # noqa: N801  # typing.Sequence is taken
+class Caller(NamedTuple):
     """What one caller sends. cancel_after: responses that it reads before it leaves; None to read them all."""
 
     messages: Sequence[bytes]
@@ -51,7 +51,9 @@ class Outcome(NamedTuple):
 
 def documented() -> set[tuple[str, str]]:
     """Read the codes and reasons of the table in speech.proto; a bug is in it too, and may not happen."""
-    rows = re.findall(r"//  .*? ([A-Z]+(?:_[A-Z]+)*) {2,}([A-Z_, ]+[A-Z])(?: \+ \w+)?$", _PROTO.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"//  .*? ([A-Z]+(?:_[A-Z]+)*) {2,}([A-Z_, ]+[A-Z])(?: \+ \w+)?$", _PROTO.read_text(), re.MULTILINE
+    )
     codes = {code.name for code in grpc.StatusCode}
     return {(code, name) for code, name in rows if code in codes and code != "INTERNAL"}
 
@@ -124,8 +126,7 @@ def configs() -> st.SearchStrategy[pb.RecognitionConfig]:
         st.none() | _results(),
         st.none() | _turns(),
     )
-    good = st.just(config().config)
-    return st.one_of(good, right, anything)
+    return st.one_of(right, anything)
 
 
 def audio() -> st.SearchStrategy[bytes]:
@@ -160,26 +161,44 @@ def requests() -> st.SearchStrategy[bytes]:
         st.just(request()),
         configs().map(lambda some: request(config=some)),
     )
-    sensible = st.sampled_from(chunks(saying(4, {1: [10]})))
-    return st.one_of(made, sensible).map(lambda message: message.SerializeToString()) | st.binary(max_size=50)
+    return made.map(lambda message: message.SerializeToString()) | st.binary(max_size=50)
 
 
-def sequences() -> st.SearchStrategy[Sequence_]:
-    """Make up what a caller sends: mostly a config first."""
-    first = st.one_of(
-        configs().map(lambda some: pb.StreamingRecognizeRequest(config=some).SerializeToString()),
-        st.just(config().SerializeToString()),
-        requests(),
+def sensible_requests() -> st.SearchStrategy[bytes]:
+    """Make up a message after the first that most configs allow."""
+    update = pb.Update(update_id="u", turns=pb.TurnOptions(enabled=True))
+    made = st.one_of(
+        st.integers(2, 12).map(lambda frames: pb.StreamingRecognizeRequest(audio=saying(frames, {1: [10]}))),
+        st.builds(flush, st.just("f"), end_turn=st.booleans(), reset_context=st.booleans()),
+        st.floats(0.01, 2).map(lambda at: pb.StreamingRecognizeRequest(silence=pb.Silence(duration=seconds(at)))),
+        st.just(pb.StreamingRecognizeRequest(keep_alive=pb.KeepAlive())),
+        st.just(pb.StreamingRecognizeRequest(update=update)),
     )
-    messages = st.builds(lambda head, rest: [head, *rest], first, st.lists(requests(), max_size=12))
-    return st.builds(Sequence_, messages | st.just([]), st.none() | st.none() | st.integers(0, 4))
+    return made.map(lambda message: message.SerializeToString())
+
+
+def callers() -> st.SearchStrategy[Caller]:
+    """Make up what a caller sends: nothing but nonsense, or a good beginning and then some."""
+    first = configs().map(lambda some: pb.StreamingRecognizeRequest(config=some).SerializeToString()) | requests()
+    nonsense = st.builds(lambda head, rest: [head, *rest], first, st.lists(requests(), max_size=8))
+    good = st.sampled_from([config(), config(turns=pb.TurnOptions(enabled=True, flush_on_end=True))])
+    deep = st.builds(
+        lambda head, middle, rest: [head.SerializeToString(), *middle, *rest],
+        good,
+        st.lists(sensible_requests(), max_size=12),
+        st.lists(requests(), max_size=2),
+    )
+    leaves = st.none() | st.none() | st.integers(0, 4)
+    return st.builds(Caller, st.one_of(deep, deep, nonsense, st.just([])), leaves)
 
 
 def recordings() -> st.SearchStrategy[bytes]:
     """Make up RecognizeRequests, as bytes."""
     heads = st.sampled_from([b"", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", b"fLaC", b"ID3", b"\xff\xfb\x90", _OGG[:200]])
     recording = st.builds(lambda head, rest: head + rest, heads, audio())
-    made = st.builds(lambda some, bits: pb.RecognizeRequest(config=some, audio=bits).SerializeToString(), configs(), recording)
+    made = st.builds(
+        lambda some, bits: pb.RecognizeRequest(config=some, audio=bits).SerializeToString(), configs(), recording
+    )
     return made | st.binary(max_size=50)
 
 
@@ -188,7 +207,7 @@ class FuzzedStack:
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
-        self.calls = 0
+        self.calls = self.streams = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fuzzed")
         self._allowed = documented()
@@ -212,9 +231,10 @@ class FuzzedStack:
     async def _start(self) -> None:
         self.stack = await FakeStack(slots=2, heads=4, max_duration_s=100.0, admission_wait_s=0.5).__aenter__()
 
-    def stream(self, callers: Sequence[Sequence_]) -> None:
+    def stream(self, callers: Sequence[Caller]) -> None:
         """Let callers send their sequences side by side, and check what is left."""
         self._check(self._wait(self._stream(callers)))
+        self.streams += len(callers)
 
     def recognize(self, request: bytes) -> None:
         """Send one RecognizeRequest."""
@@ -228,10 +248,10 @@ class FuzzedStack:
             assert fine or (outcome.code.name, outcome.reason) in self._allowed, outcome
         self._wait(self._is_well())
 
-    async def _stream(self, callers: Sequence[Sequence_]) -> list[Outcome]:
+    async def _stream(self, callers: Sequence[Caller]) -> list[Outcome]:
         return await asyncio.gather(*(self._call(caller) for caller in callers))
 
-    async def _call(self, caller: Sequence_) -> Outcome:
+    async def _call(self, caller: Caller) -> Outcome:
         async def send() -> AsyncIterator[bytes]:
             for message in caller.messages:
                 yield message

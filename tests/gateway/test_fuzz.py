@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzzing import FuzzedStack, Sequence_, documented, recordings, sequences
+from tests.fuzzing import Caller, FuzzedStack, callers, documented, recordings
 
 FEW = settings(
     max_examples=150,
@@ -32,9 +32,9 @@ def test_the_table_of_errors_can_be_read():
 
 
 @FEW
-@given(callers=st.lists(sequences(), min_size=1, max_size=3))
-def test_a_stream_of_anything_ends_as_documented(fuzzed: FuzzedStack, callers: list[Sequence_]) -> None:
-    fuzzed.stream(callers)
+@given(group=st.lists(callers(), min_size=1, max_size=3))
+def test_a_stream_of_anything_ends_as_documented(fuzzed: FuzzedStack, group: list[Caller]) -> None:
+    fuzzed.stream(group)
 
 
 @FEW
