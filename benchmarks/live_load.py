@@ -16,6 +16,7 @@ from services.common.framing import FRAME_S
 
 # Callers that share a connection share its flow control.
 _CALLERS_PER_CHANNEL = 8
+_RETRY_S = 2.0
 
 
 @dataclass
@@ -45,9 +46,12 @@ class Load:
             await asyncio.sleep(number * 0.37 % 3.0 if meanwhile else number * FRAME_S / len(self.scripts))
             while True:
                 stub = stubs[number // _CALLERS_PER_CHANNEL]
-                self.sessions[number].append(await call(stub, self.scripts[number], speed))
+                heard = await call(stub, self.scripts[number], speed)
+                self.sessions[number].append(heard)
                 if done.is_set():
                     return
+                if heard.error:
+                    await asyncio.sleep(_RETRY_S)
 
         callers = [asyncio.create_task(one(number)) for number in range(len(self.scripts))]
         try:

@@ -116,13 +116,17 @@ class _Requests:
     """The requests of a stream; raises the error that stands for one that cannot be read."""
 
     def __init__(self, requests: AsyncIterator[Any]) -> None:
-        self._requests = aiter(requests)
+        self._requests = requests
+        # Made when it is wanted: grpc's warns when it was made for nothing.
+        self._iterator: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
-        return _readable(await anext(self._requests))
+        if self._iterator is None:
+            self._iterator = aiter(self._requests)
+        return _readable(await anext(self._iterator))
 
 
 async def _begin(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Call, float]:
