@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,7 @@ class HeardWord(NamedTuple):
 class Script:
     """What one caller sends, a message each 80 ms of audio; messages other than audio take no time."""
 
-    requests: Sequence[pb.StreamingRecognizeRequest]
+    requests: Iterable[pb.StreamingRecognizeRequest]
     audio_s: float
 
 
@@ -74,10 +74,7 @@ def script(seed: int, audio_s: float) -> Script:
         audio += bytes(2 * round(RATE_HZ * chance.uniform(0.1, 1.5)))
     audio = audio[: round(audio_s * RATE_HZ) * 2]
     results = pb.ResultOptions(interim_results=chance.random() < 0.3)
-    turns = pb.TurnOptions(enabled=False)
-    audio_format = pb.AudioFormat(encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RATE_HZ)
-    config = pb.RecognitionConfig(audio_format=audio_format, results=results, turns=turns)
-    requests = [pb.StreamingRecognizeRequest(config=config)]
+    requests = [pb.StreamingRecognizeRequest(config=audio_config(results))]
     flushes = chance.random() < 0.4
     for start in range(0, len(audio), _PIECE_BYTES):
         requests.append(pb.StreamingRecognizeRequest(audio=bytes(audio[start : start + _PIECE_BYTES])))
@@ -85,6 +82,12 @@ def script(seed: int, audio_s: float) -> Script:
             flush = pb.Flush(flush_id=str(start), reset_context=chance.random() < 0.3)
             requests.append(pb.StreamingRecognizeRequest(flush=flush))
     return Script(requests, len(audio) / 2 / RATE_HZ)
+
+
+def audio_config(results: pb.ResultOptions | None = None) -> pb.RecognitionConfig:
+    """Make the config of a session that sends what the recordings are."""
+    audio_format = pb.AudioFormat(encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RATE_HZ)
+    return pb.RecognitionConfig(audio_format=audio_format, results=results)
 
 
 @cache
@@ -138,8 +141,7 @@ async def _write(stream: grpc.aio.StreamStreamCall[Any, Any], said: Script, spee
 
 
 def _take(heard: Heard, response: pb.StreamingRecognizeResponse, came_s: float) -> None:
-    lag_s = seconds(response.cursors.received) - seconds(response.cursors.processed)
-    heard.lags_s.append(lag_s)
+    heard.lags_s.append(seconds(response.cursors.received) - seconds(response.cursors.processed))
     match response.WhichOneof("event"):
         case "result" if response.result.is_final:
             for word in response.result.words:
