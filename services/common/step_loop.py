@@ -206,12 +206,14 @@ class StepLoop(Generic[SessionT, ResultT]):
                 if not session.inbox:
                     del self._ready[session]
         for slot, opening, history in commands:
+            # Many openings with a history take long, all together; hung is only what hangs in one of them.
+            self._busy_since_s = time.monotonic()
             if opening:
                 engine.open(slot, history)
             else:
                 engine.close(slot)
         if sessions:
-            started_s = time.monotonic()
+            started_s = self._busy_since_s = time.monotonic()
             result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
             self._record(time.monotonic() - started_s, began_s - oldest_s, len(sessions))
             self._post(self._deliver, sessions, result)
