@@ -15,8 +15,8 @@ from torch.nn import functional
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
 
-# From so many rows on oneDNN's blocked product is the faster one: measured at 192 × 576, one core of an AVX-512 CPU.
-_BLOCKED_ROWS = 4
+# From so many multiplications on, oneDNN's blocked product makes up for its dearer call: measured on one AVX-512 core.
+_BLOCKED_PRODUCTS = 2**18
 # Small matrices are kept in both layouts; a large one would double the memory of the model.
 _BOTH_LAYOUTS_ELEMENTS = 2**20
 # oneDNN chooses the blocks for a number of rows.
@@ -36,40 +36,46 @@ class Precision(StrEnum):
         return torch.bfloat16 if self is Precision.BFLOAT16 else torch.float32
 
 
-def prepare(weight: torch.Tensor, precision: Precision) -> Linear:
-    """Make the function x [rows, in] -> [rows, out] of a weight [out, in] of float32, on the weight's device."""
+def prepare(weight: torch.Tensor, precision: Precision, bias: torch.Tensor | None = None) -> Linear:
+    """Make the function x [rows, in] -> [rows, out] of a weight [out, in] of float32, on the weight's device.
+
+    bias: [out]; not with int8.
+    """
     if precision is Precision.INT8:
+        assert bias is None
         return Int8Linear(weight)
     if precision is Precision.FLOAT32 and weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        return BlockedLinear(weight)
-    return PlainLinear(weight.to(precision.activations))
+        return BlockedLinear(weight, bias)
+    return PlainLinear(weight.to(precision.activations), None if bias is None else bias.to(precision.activations))
 
 
 class PlainLinear:
     """The weight as it is."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._weight = weight.contiguous()
+        self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, in]. Returns [rows, out]."""
-        return functional.linear(x, self._weight)
+        return functional.linear(x, self._weight, self._bias)
 
 
 class BlockedLinear:
     """A float32 weight in oneDNN's blocked layout, and as it is for few rows."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._weight = weight.contiguous()
+        self._bias = bias
         self._blocked: torch.Tensor | None = None
         if weight.numel() <= _BOTH_LAYOUTS_ELEMENTS:
             self._blocked = torch.ops.mkldnn._reorder_linear_weight(self._weight, _BLOCKED_FOR_ROWS)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, in]. Returns [rows, out]."""
-        if self._blocked is None or len(x) < _BLOCKED_ROWS:
-            return functional.linear(x, self._weight)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._blocked, None, "none", [], "")
+        if self._blocked is None or len(x) * self._weight.numel() < _BLOCKED_PRODUCTS:
+            return functional.linear(x, self._weight, self._bias)
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._blocked, self._bias, "none", [], "")
         return product
 
 
