@@ -23,11 +23,17 @@ from tests.stack import SETTINGS, RunningWorker, Stack
 class RealStack(Stack):
     """The services with their production engines, the LM's watched."""
 
-    def __init__(self, checkpoint: Checkpoint, slots: int, **gateway: Any) -> None:
+    def __init__(self, checkpoint: Checkpoint, slots: int, workers: int = 1, **gateway: Any) -> None:
         self.checkpoint = checkpoint
         self.slots = slots
         self.lm_engine: RecordingLmEngine | None = None
-        super().__init__([self._start_codec], [self._start_lm], admission_wait_s=120, admission_queue=100, **gateway)
+        super().__init__(
+            [self._start_codec] * workers,
+            [self._start_lm] * workers,
+            admission_wait_s=120,
+            admission_queue=100,
+            **gateway,
+        )
 
     def _start_codec(self) -> RunningWorker:
         def load() -> tuple[CodecEngine, codec_pb2.CodecInfo]:

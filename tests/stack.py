@@ -66,15 +66,16 @@ class FakeModel:
             info,
             engine.cardinality,
             engine.text_cardinality,
-            lambda interim: make_transcript(interim, engine.delay_frames),
+            lambda interim, first_frame: make_transcript(interim, first_frame, engine.delay_frames),
         )
 
 
 class RunningWorker:
     """One worker process's inside, in this event loop."""
 
-    def __init__(self, process: WorkerProcess) -> None:
+    def __init__(self, process: WorkerProcess, engine: Any = None) -> None:
         self.process = process
+        self.engine = engine
         self.worker = process.worker
         self.stopping = asyncio.Event()
         self.task = asyncio.create_task(process.run(self.stopping))
@@ -110,14 +111,14 @@ def codec_worker(engine: Any, settings: WorkerSettings = SETTINGS, codec_id: str
         frame_samples=FRAME_SAMPLES,
         sample_rate_hertz=SAMPLE_RATE_HZ,
     )
-    return RunningWorker(codec_process(lambda: (engine, info), "127.0.0.1:0", settings))
+    return RunningWorker(codec_process(lambda: (engine, info), "127.0.0.1:0", settings), engine)
 
 
 def lm_worker(
     engine: Any, facts: LmFacts, settings: WorkerSettings = SETTINGS, listen: str = "127.0.0.1:0"
 ) -> RunningWorker:
     """Start an LM worker around an engine."""
-    return RunningWorker(lm_process(lambda: (engine, facts), listen, settings))
+    return RunningWorker(lm_process(lambda: (engine, facts), listen, settings), engine)
 
 
 class Stack:
@@ -141,6 +142,9 @@ class Stack:
                 codecs=tuple(running.address for running in self.codecs),
                 lms=tuple(running.address for running in self.lms),
                 drain_s=0.2,
+                # A busy machine must not look like a dead worker.
+                heartbeat_timeout_s=60.0,
+                hung_after_s=60.0,
             ),
             **self._gateway_settings,
         )

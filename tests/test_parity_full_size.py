@@ -23,7 +23,7 @@ async def test_the_1b_architecture_says_what_run_inference_says(tmp_path: Path) 
     write_seeded_checkpoint(folder, "1b", 0)
     checkpoint = resolve(str(folder))
     audio = pcm16(speech_like(2.0, SAMPLE_RATE_HZ, seed=3))
-    async with RealStack(checkpoint, slots=1, heartbeat_timeout_s=300) as stack:
+    async with RealStack(checkpoint, slots=1, heartbeat_timeout_s=300, hung_after_s=300) as stack:
         await transcribe(stack.stub, [config(), *chunks(audio)])
         assert stack.lm_engine is not None
         (record,) = stack.lm_engine.records

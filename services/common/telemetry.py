@@ -25,4 +25,7 @@ SESSIONS = _meter.create_up_down_counter("dsm_stt.sessions", unit="{session}", d
 REJECTIONS = _meter.create_counter(
     "dsm_stt.rejections", unit="{session}", description="Sessions refused or ended by an error, by reason"
 )
+FAILOVERS = _meter.create_counter(
+    "dsm_stt.failovers", unit="{session}", description="Sessions moved to another worker, by kind of worker"
+)
 AUDIO_S = _meter.create_counter("dsm_stt.audio", unit="s", description="Audio transcribed")

@@ -216,6 +216,7 @@ class Worker(Generic[SessionT]):
         capacity.slots_free = 0 if self.draining else self.loop.slots.free
         capacity.draining = self.draining
         capacity.step_time_us = round(self.loop.step_time_s * 1e6)
+        capacity.step_running_ms = round(self.loop.stuck_for_s() * 1000)
         capacity.step_budget_us = round(FRAME_S * 1e6)
 
     def fail(self, error: EngineFailed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.common.env import setting
 from services.common.errors import ConfigError
@@ -28,6 +29,11 @@ class GatewayConfig:
         "The model of a request that names none; empty: the first that is served",
         default="",
     )
+    api_keys_file: Path | None = setting(
+        "DSM_API_KEYS_FILE",
+        "The keys that callers must have, and their quotas; without it everybody may call (see dsm-stt keys)",
+        default=None,
+    )
     admission_wait_s: float = setting(
         "DSM_ADMISSION_WAIT_S", "How long a new session waits for a slot, seconds", default=2.0
     )
@@ -47,6 +53,18 @@ class GatewayConfig:
     heartbeat_timeout_s: float = setting(
         "DSM_HEARTBEAT_TIMEOUT_S", "A worker not heard of for this long is lost, seconds", default=5.0
     )
+    hung_after_s: float = setting(
+        "DSM_HUNG_AFTER_S", "A worker whose present step takes longer is lost, seconds", default=5.0
+    )
+    failover_wait_s: float = setting(
+        "DSM_FAILOVER_WAIT_S", "How long a session whose worker was lost waits for another, seconds", default=10.0
+    )
+    history_s: float = setting(
+        "DSM_HISTORY_S", "Codes and tokens kept to go on elsewhere, seconds of audio, at most 3000", default=2400.0
+    )
+    codec_window_s: float = setting(
+        "DSM_CODEC_WINDOW_S", "Audio kept to go on at another codec, seconds, at most 40", default=30.0
+    )
     resolve_every_s: float = setting("DSM_RESOLVE_EVERY_S", "Time between two look-ups of dns:/// names", default=5.0)
     drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
     reflection: bool = setting("DSM_REFLECTION", "Answer gRPC reflection", default=True)
@@ -57,11 +75,24 @@ class GatewayConfig:
         """Refuse what cannot work."""
         if not self.codecs or not self.lms:
             raise ConfigError("DSM_GATEWAY_CODECS and DSM_GATEWAY_LMS: wanted at least one address each")
-        for name in ("backlog_s", "idle_timeout_s", "max_duration_s", "heartbeat_timeout_s", "resolve_every_s"):
+        for name in (
+            "backlog_s",
+            "idle_timeout_s",
+            "max_duration_s",
+            "heartbeat_timeout_s",
+            "hung_after_s",
+            "resolve_every_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}: wanted more than 0 seconds, got {getattr(self, name)}")
         if self.admission_wait_s < 0 or self.admission_queue < 0 or self.drain_s < 0:
             raise ConfigError("admission_wait_s, admission_queue and drain_s: wanted 0 or more")
+        # Both are sent in one message of at most 4 MiB.
+        if not 0 < self.history_s <= 3000 or not 0 < self.codec_window_s <= 40:
+            raise ConfigError(
+                "DSM_HISTORY_S and DSM_CODEC_WINDOW_S: wanted up to 3000 s and up to 40 s, "
+                f"got {self.history_s} and {self.codec_window_s}"
+            )
         if self.idle_timeout_s > self.max_idle_timeout_s:
             raise ConfigError(
                 f"DSM_IDLE_TIMEOUT_S: wanted at most DSM_MAX_IDLE_TIMEOUT_S ({self.max_idle_timeout_s}), "

@@ -1,9 +1,10 @@
 """One session: the only code that knows the order, audio -> codec -> LM -> events.
 
 A state machine without tasks: the caller's messages come in by `push_*`, the workers' answers by `on_*`, and every
-call feeds on (`_pump`) as far as credits and the outbox allow. Frames go to the codec; its codes go on to the LM as
-they come; the LM's answers become events. At most `window` frames are on their way at a time, which is what bounds
-both workers' queues; the backlog before them is bounded by `wait_for_room`.
+call feeds on (`feed_on`) as far as credits and the outbox allow. Frames go to the codec; its codes go on to the LM as
+they come; the LM's answers become events (`WorkerPair` does the first two and outlives either worker). As many frames
+are on their way as credits allow, which is what bounds both workers' queues; the backlog before them is bounded by
+`wait_for_room`.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from dsm_stt.speech.v1 import speech_pb2
-from services.common.errors import DsmError
 from services.common.framing import FRAME_SAMPLES
 from services.gateway import events
+from services.gateway.caller_warnings import CallerWarnings
 from services.gateway.frames import SILENT_FRAME, Frame, FrameBuffer
+from services.gateway.history import History
 from services.gateway.injection import Injection, Reason, end_injection, flush_injection, turn_injection
-from services.gateway.lag_watch import LagWatch
 from services.gateway.outbox import Outbox
 from services.gateway.session_options import ResultSettings, SessionOptions
 from services.gateway.timeline import Timeline
 from services.gateway.turns import TurnChange, TurnDetector, TurnSettings
 from services.gateway.upstream.codec_link import CodecSession
 from services.gateway.upstream.lm_link import Answer, LmSession, LmWord
+from services.gateway.worker_pair import WorkerPair
 
 _log = structlog.get_logger()
 
@@ -61,10 +62,11 @@ class EndMark:
 
 
 class Pipeline:
-    """One session from its first frame to `session_ended`. Implements CodecListener and LmListener."""
+    """One session from its first frame to `session_ended`. Implements PairListener."""
 
-    def __init__(self, options: SessionOptions, outbox: Outbox, backlog_frames: int) -> None:
-        """backlog_frames: how many frames may wait before `wait_for_room` waits."""
+    def __init__(self, options: SessionOptions, outbox: Outbox, backlog_frames: int, history: History) -> None:
+        """backlog_frames: how many frames may wait before `wait_for_room` waits. history: an empty one."""
+        self.workers = WorkerPair(self, history)
         self._model = options.model
         self._results = options.results
         self._words_from = options.resumption.words_from_samples
@@ -76,12 +78,6 @@ class Pipeline:
         self._turns = TurnDetector(options.turns, options.resumption.turn_index)
         self._queue: deque[Frame | FlushMark | UpdateMark | EndMark] = deque()
         self._room = asyncio.Event()
-        self._codec: CodecSession | None = None
-        self._lm: LmSession | None = None
-        self._window = 0
-        # Frames fed, and answered, since the session began or was reset.
-        self._fed = 0
-        self._answered = 0
         # Every word that starts before this frame has come.
         self._final_frame = 0
         # Samples of silence that filled up the last frame.
@@ -89,30 +85,24 @@ class Pipeline:
         self._injection: Injection | None = None
         # Updates that apply once so many frames are answered.
         self._updates: deque[tuple[int, UpdateMark]] = deque()
-        # Workers that have yet to confirm a reset, and the silence that a fresh context begins with.
-        self._resets_due = 0
+        # Frames of silence that a fresh context begins with.
         self._prefix_frames_left = 0
-        self._ending = False
         self._vad_countdown = 0
-        self._base = options.resumption.base_samples
-        self._clock = asyncio.get_running_loop().time
-        self._lag = LagWatch(self._clock())
+        self._warnings = CallerWarnings(options.resumption.base_samples)
         self.words = 0
-        outbox.on_room = self._pump
+        outbox.on_room = self.feed_on
 
     # From the composition of a session
 
     def attach(self, codec: CodecSession, lm: LmSession) -> None:
         """Take the slots that were opened for this session."""
-        self._codec, self._lm = codec, lm
-        self._window = min(codec.credit_frames, lm.credit_frames)
-        self._pump()
+        self.workers.attach_lm(lm)
+        self.workers.attach_codec(codec)
+        self.feed_on()
 
     def release(self) -> None:
         """Give both slots back; safe at any time and more than once."""
-        for session in (self._codec, self._lm):
-            if session is not None:
-                session.close()
+        self.workers.release()
         self._room.set()
 
     def fail(self, error: BaseException) -> None:
@@ -130,24 +120,24 @@ class Pipeline:
     def push_audio(self, samples: NDArray[np.float32]) -> None:
         """Take audio, [n], 24 kHz mono."""
         self._queue.extend(self._buffer.push(samples))
-        self._pump()
+        self.feed_on()
 
     def push_flush(self, mark: FlushMark) -> None:
         """Take a flush: an incomplete frame is filled up with silence."""
         self._queue.extend(self._buffer.complete())
         self._queue.append(mark)
-        self._pump()
+        self.feed_on()
 
     def push_update(self, mark: UpdateMark) -> None:
         """Take an update."""
         self._queue.append(mark)
-        self._pump()
+        self.feed_on()
 
     def push_end(self) -> None:
         """Take the end of the audio."""
         self._queue.extend(self._buffer.complete())
         self._queue.append(EndMark())
-        self._pump()
+        self.feed_on()
 
     async def wait_for_room(self) -> None:
         """Wait until the backlog is short enough for more audio, or the session is over."""
@@ -156,11 +146,6 @@ class Pipeline:
             await self._room.wait()
 
     # From the workers
-
-    def on_codes(self, codes: NDArray[np.uint16]) -> None:
-        """Hand the codec's codes on to the LM; credits allow it, as nothing beyond the window was fed."""
-        if self._lm is not None and not self._lm.ended:
-            self._lm.send(codes)
 
     def on_answer(self, answer: Answer) -> None:
         """Turn the LM's answer to the next frame into events."""
@@ -174,21 +159,13 @@ class Pipeline:
         """The open word of a flush is complete."""
         self._guard(self._complete_injection)
 
-    def on_codec_reset(self) -> None:
-        """The codec has started afresh."""
-        self._guard(self._confirm_reset)
+    def on_reset(self) -> None:
+        """Both workers have started afresh."""
+        self._guard(self._begin_afresh)
 
-    def on_lm_reset(self) -> None:
-        """The LM has started afresh."""
-        self._guard(self._confirm_reset)
-
-    def on_lm_closed(self) -> None:
+    def on_ended(self) -> None:
         """The LM has said its last word."""
         self._guard(self._send_ended)
-
-    def on_failed(self, error: DsmError) -> None:
-        """A worker ended the session."""
-        self.fail(error)
 
     def _guard(self, function: Callable[..., None], *args: object) -> None:
         """Let a bug of ours end this session and not the stream that all sessions share."""
@@ -196,14 +173,14 @@ class Pipeline:
             return
         try:
             function(*args)
-            self._pump()
+            self.feed_on()
         except Exception as error:
             _log.exception("session failed")
             self.fail(error)
 
     # Feeding
 
-    def _pump(self) -> None:
+    def feed_on(self) -> None:
         """Feed frames as long as there are any, and the window and the outbox have room."""
         while self._can_feed():
             frame = self._next_frame()
@@ -215,14 +192,7 @@ class Pipeline:
             self._room.set()
 
     def _can_feed(self) -> bool:
-        return (
-            self._codec is not None
-            and self._fed - self._answered < self._window
-            and self._outbox.has_room
-            and not self._outbox.ended
-            and not self._resets_due
-            and not self._ending
-        )
+        return self.workers.ready and self._outbox.has_room and not self._outbox.ended
 
     def _next_frame(self) -> Frame | None:
         """Take the next frame: of an injection under way, or of the queue; marks on the way take effect."""
@@ -231,7 +201,7 @@ class Pipeline:
             return SILENT_FRAME
         while self._injection is None:
             if self._turns.wants_flush:
-                self._injection = turn_injection(self._fed, self._model.delay_frames)
+                self._injection = turn_injection(self.workers.fed, self._model.delay_frames)
                 break
             if not self._queue:
                 return None
@@ -239,17 +209,17 @@ class Pipeline:
             match item:
                 case FlushMark():
                     self._injection = flush_injection(
-                        self._fed,
+                        self.workers.fed,
                         self._model.delay_frames,
                         item.flush_id,
                         end_turn=item.end_turn,
                         reset_context=item.reset_context,
                     )
                 case UpdateMark():
-                    self._updates.append((self._fed, item))
+                    self._updates.append((self.workers.fed, item))
                     self._apply_updates()
                 case EndMark():
-                    self._injection = end_injection(self._fed, self._suffix_frames())
+                    self._injection = end_injection(self.workers.fed, self._suffix_frames())
                 case Frame():
                     return item
         return SILENT_FRAME if self._injection.take_frame() else None
@@ -259,34 +229,36 @@ class Pipeline:
         return max(0, self._model.suffix_samples - self._filled_up) // FRAME_SAMPLES
 
     def _feed(self, frame: Frame) -> None:
-        assert self._codec is not None
         self._timeline.add_silence(frame.lead_samples)
         self._timeline.add_audio(frame.audio_samples)
         self._filled_up = FRAME_SAMPLES - frame.lead_samples - frame.audio_samples
         self._timeline.add_silence(self._filled_up)
-        self._fed += 1
-        self._codec.send(frame.pcm)
+        if frame.audio_samples:
+            self._warnings.note_frame(frame.pcm)
+        self.workers.feed(frame.pcm)
 
     # Answers
 
     def _take_answer(self, answer: Answer) -> None:
-        frame = self._answered
-        self._answered += 1
-        heard = self._timeline.offset_samples(self._answered)
+        answered = self.workers.answered
+        heard = self._timeline.offset_samples(answered)
         finalized = self._timeline.offset_samples(answer.final_frame)
         self._cursors.processed = max(self._cursors.processed, heard)
         self._send_words(answer.words)
         # After the words: a result must not claim that words sent after it are final.
         self._cursors.finalized = max(self._cursors.finalized, min(finalized, self._cursors.processed))
-        injected = self._timeline.injected(frame)
+        injected = self._timeline.injected(answered - 1)
         pauses = answer.pauses if self._model.pause_horizons_ms else None
         self._send_turns(self._turns.push_frame(heard, self._cursors.finalized, pauses, injected))
         self._send_vad(heard, answer.pauses, injected)
-        self._warn_of_lag()
+        for warning in self._warnings.due(self._cursors):
+            self._outbox.put(warning)
         self._apply_updates()
         self._final_frame = answer.final_frame
 
     def _send_words(self, words: Sequence[LmWord]) -> None:
+        if words:
+            self._warnings.note_word()
         for word in words:
             start = self._timeline.offset_samples(word.start_frame)
             end = max(start, self._timeline.offset_samples(word.end_frame))
@@ -309,15 +281,8 @@ class Pipeline:
             self._vad_countdown = self._results.vad_frames
             self._outbox.put(events.vad(heard, pauses))
 
-    def _warn_of_lag(self) -> None:
-        received, processed = self._cursors.received - self._base, self._cursors.processed - self._base
-        behind_s = self._lag.behind_s(received, processed, self._clock())
-        if behind_s is not None:
-            message = f"the service is {behind_s:.1f} s behind the audio"
-            self._outbox.put(events.warning(speech_pb2.WARNING_CODE_LAGGING, message))
-
     def _apply_updates(self) -> None:
-        while self._updates and self._updates[0][0] <= self._answered:
+        while self._updates and self._updates[0][0] <= self.workers.answered:
             _, update = self._updates.popleft()
             if update.results is not None:
                 self._results = update.results
@@ -334,13 +299,11 @@ class Pipeline:
         Returns True if there may now be something to feed.
         """
         injection = self._injection
-        if injection is None or injection.silence_left or self._fed > self._answered or injection.finishing:
+        if injection is None or injection.silence_left or self.workers.on_their_way or injection.finishing:
             return False
-        assert self._lm is not None
         if injection.reason is Reason.END:
-            self._ending = True
             self._injection = None
-            self._lm.finish_and_close()
+            self.workers.end()
             return False
         if self._final_frame >= injection.barrier_frame:
             self._complete_injection()
@@ -348,31 +311,25 @@ class Pipeline:
         if injection.extend():
             return True
         injection.finishing = True
-        self._lm.finish()
+        self.workers.finish()
         return False
 
     def _complete_injection(self) -> None:
         injection, self._injection = self._injection, None
         assert injection is not None
         position = self._cursors.finalized = self._cursors.processed
-        self._timeline.forget_before(self._answered - _KEPT_FRAMES)
+        self._timeline.forget_before(self.workers.answered - _KEPT_FRAMES)
         self._send_turns(self._turns.end_now(position) if injection.end_turn else self._turns.flushed(position))
         if injection.reason is Reason.FLUSH:
             self._outbox.put(events.flush_done(injection.flush_id, position))
         if injection.reset_context:
-            assert self._codec is not None
-            assert self._lm is not None
-            self._resets_due = 2
-            self._codec.reset()
-            self._lm.reset()
+            self.workers.reset()
 
-    def _confirm_reset(self) -> None:
-        self._resets_due -= 1
-        if not self._resets_due:
-            self._timeline.reset()
-            self._fed = self._answered = self._final_frame = 0
-            # In whole frames: the frames that wait are cut already.
-            self._prefix_frames_left = math.ceil(self._model.prefix_samples / FRAME_SAMPLES)
+    def _begin_afresh(self) -> None:
+        self._timeline.reset()
+        self._final_frame = 0
+        # In whole frames: the frames that wait are cut already.
+        self._prefix_frames_left = math.ceil(self._model.prefix_samples / FRAME_SAMPLES)
 
     def _send_ended(self) -> None:
         self._cursors.finalized = self._cursors.processed

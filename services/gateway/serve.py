@@ -10,6 +10,7 @@ from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
 from services.common.env import public_values
 from services.common.grpc_server import GrpcServer, stop_on_signals
 from services.common.log import configure_logging
+from services.gateway.access.keys import ApiKeys
 from services.gateway.config import GatewayConfig
 from services.gateway.servicer import SpeechServicer
 from services.gateway.sessions import Sessions
@@ -19,6 +20,7 @@ _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 # A recording for Recognize, and room for its config.
 _MAX_MESSAGE_BYTES = 65 * 1024 * 1024
 _WATCH_EVERY_S = 0.2
+_FOLLOW_KEYS_EVERY_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -35,14 +37,15 @@ async def _serve(config: GatewayConfig) -> int:
 
 
 class GatewayProcess:
-    """A gateway and what it is made of. Raises ConfigError for addresses that are none."""
+    """A gateway and what it is made of. Raises ConfigError for wrong addresses and for a keys file with a mistake."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self.workers = Workers(config)
         self.sessions = Sessions(self.workers, config)
+        self.api_keys = ApiKeys(config.api_keys_file)
         self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
-        servicer = SpeechServicer(self.workers, self.sessions, config)
+        servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, config)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, self.server.server)
 
     async def run(self, stopping: asyncio.Event) -> int:
@@ -50,8 +53,10 @@ class GatewayProcess:
         await self.server.start()
         async with self.workers.running():
             watch = asyncio.create_task(_watch(self.server, self.workers))
+            following = asyncio.create_task(self.api_keys.follow_changes(_FOLLOW_KEYS_EVERY_S))
             await stopping.wait()
             watch.cancel()
+            following.cancel()
             await self.server.set_serving(False)
             _log.info("draining")
             await self.sessions.drain(self._config.drain_s)

@@ -19,6 +19,8 @@ from services.common.errors import Draining
 from services.common.framing import FRAME_S, SAMPLE_RATE_HZ
 from services.gateway import events
 from services.gateway.config import GatewayConfig
+from services.gateway.failover import Failover
+from services.gateway.history import History
 from services.gateway.outbox import Cursors, Outbox
 from services.gateway.pipeline import Pipeline
 from services.gateway.session_options import SessionOptions
@@ -45,6 +47,8 @@ class Sessions:
         self._config = config
         self._open: set[Session] = set()
         self._draining = False
+        # Sessions that leave draining workers do so two at a time.
+        self._moving = asyncio.Semaphore(2)
         self._all_closed = asyncio.Event()
 
     @asynccontextmanager
@@ -57,12 +61,15 @@ class Sessions:
             raise Draining("the gateway is stopping; open the stream again to reach another")
         backlog_frames = max(1, round(self._config.backlog_s / FRAME_S))
         outbox = Outbox(Cursors(options.resumption.base_samples))
-        session = Session(uuid.uuid4().hex, options, outbox, Pipeline(options, outbox, backlog_frames))
+        history = History(round(self._config.history_s / FRAME_S), round(self._config.codec_window_s / FRAME_S))
+        pipeline = Pipeline(options, outbox, backlog_frames, history)
+        session = Session(uuid.uuid4().hex, options, outbox, pipeline)
         fields = current_call().fields
         fields.update(model=options.model.name, session_id=session.session_id)
         if options.labels:
             fields["labels"] = dict(options.labels)
         began_s = time.monotonic()
+        failover = Failover(options, pipeline, self._workers, self._config.failover_wait_s, self._moving)
         try:
             await self._attach(session)
             fields["admission_s"] = round(time.monotonic() - began_s, 3)
@@ -70,6 +77,7 @@ class Sessions:
             telemetry.SESSIONS.add(1, {"service": "gateway", "model": options.model.name})
             yield session
         finally:
+            failover.stop()
             session.pipeline.release()
             if session in self._open:
                 self._open.discard(session)
@@ -85,9 +93,11 @@ class Sessions:
         """Get the LM slot, which is the scarcer one, then the codec slot; both within one admission wait."""
         deadline_s = asyncio.get_running_loop().time() + self._config.admission_wait_s
         model, pipeline = session.options.model, session.pipeline
-        lm = await self._workers.open_lm(model, pipeline, session.options.results.interim, deadline_s)
+        pair = pipeline.workers
+        interim = session.options.results.interim
+        lm = await self._workers.open_lm(model, pair.lm_side, interim=interim, deadline_s=deadline_s)
         try:
-            codec = await self._workers.open_codec(model, pipeline, deadline_s)
+            codec = await self._workers.open_codec(model, pair.codec_side, deadline_s=deadline_s)
         except BaseException:
             lm.close()
             raise

@@ -84,12 +84,13 @@ def lm_facts(checkpoint: Checkpoint) -> LmFacts:
     vocabulary = SentencePieceVocabulary(checkpoint.tokenizer)
     ends = WordEnds(checkpoint.word_end_base_ms, checkpoint.word_end_per_character_ms)
 
-    def make_transcript(interim: bool) -> Transcript:
+    def make_transcript(interim: bool, first_frame: int = 0) -> Transcript:
         return Transcript(
             vocabulary,
             checkpoint.delay_frames,
             ends,
             interim=interim,
+            first_frame=first_frame,
             boundary_token=checkpoint.boundary_token,
             padding_token=checkpoint.padding_token,
         )

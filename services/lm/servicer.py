@@ -18,12 +18,12 @@ from services.lm.transcript import Transcript, Word
 
 @dataclass(frozen=True)
 class LmFacts:
-    """What the streams need of the loaded model. `make_transcript` takes `interim`."""
+    """What the streams need of the loaded model. make_transcript: from `interim` and the number of the first frame."""
 
     info: lm_pb2.LmInfo
     cardinality: int
     text_cardinality: int
-    make_transcript: Callable[[bool], Transcript]
+    make_transcript: Callable[[bool, int], Transcript]
 
 
 class LmSession(WorkerSession):
@@ -47,7 +47,9 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
     def __init__(self, worker: Worker[LmSession], credit_frames: int, facts: LmFacts) -> None:
         super().__init__(worker, credit_frames)
         self._facts = facts
+        # Of the session that is being opened.
         self._interim = False
+        self._first_frame = 0
         self._opened: list[tuple[int, int]] = []
         # Answers since the last response: (session, its number of the frame, text token, final frame).
         self._tokens: list[tuple[int, int, int, int]] = []
@@ -58,7 +60,8 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
 
     def make_session(self, slot: int, number: int) -> LmSession:
         """Make the session that will hold this slot."""
-        return LmSession(slot, number, self, self._facts.make_transcript(self._interim), self._interim)
+        transcript = self._facts.make_transcript(self._interim, self._first_frame)
+        return LmSession(slot, number, self, transcript, self._interim)
 
     def handle(self, request: lm_pb2.GenerateRequest) -> None:
         """Apply one request, part by part in the order of its fields."""
@@ -82,7 +85,7 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
         except ProtocolViolation as error:
             self.refuse(opening.session, PROTOCOL, str(error))
             return
-        self._interim = opening.interim
+        self._interim, self._first_frame = opening.interim, opening.replay.first_frame
         session = self.open_session(opening.session, history)
         if session is None:
             return
@@ -95,7 +98,7 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
             session.transcript.push(int(token))
             if frames in finished_after:
                 session.transcript.finish()
-        session.answered = len(history.codes)
+        session.answered = opening.replay.first_frame + len(history.codes)
         self._mark_opened(session, int(history.text_tokens[0]))
 
     def _history(self, replay: lm_pb2.Replay) -> History:
@@ -117,7 +120,7 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
         if session is None:
             return
         self.worker.loop.reset(session)
-        session.transcript = self._facts.make_transcript(session.interim)
+        session.transcript = self._facts.make_transcript(session.interim, 0)
         session.initial_token = None
         session.answered = 0
         session.on_their_way = 0

@@ -91,6 +91,7 @@ class Transcript:
         ends: WordEnds,
         *,
         interim: bool = False,
+        first_frame: int = 0,
         boundary_token: int = 0,
         padding_token: int = 3,
     ) -> None:
@@ -100,7 +101,7 @@ class Transcript:
         self._boundary_token = boundary_token
         self._padding_token = padding_token
         # Of the next token; below 0 while the model has not heard enough to speak.
-        self._frame = 1 - delay_frames
+        self._frame = first_frame + 1 - delay_frames
         # Of the boundary that waits for its pieces.
         self._boundary: int | None = None
         # The open word, if it has pieces: where it starts, and the frame of its first piece.

@@ -52,13 +52,14 @@ class FakeVocabulary:
         return PIECES.get(token, "")
 
 
-def make_transcript(interim: bool, delay_frames: int = DELAY_FRAMES) -> Transcript:
+def make_transcript(interim: bool, first_frame: int = 0, delay_frames: int = DELAY_FRAMES) -> Transcript:
     """Make the transcript that reads this model: a word of n letters ends 80 + 60 n ms after its start."""
     return Transcript(
         FakeVocabulary(),
         delay_frames,
         WordEnds(80, 60),
         interim=interim,
+        first_frame=first_frame,
         boundary_token=BOUNDARY,
         padding_token=PADDING,
     )

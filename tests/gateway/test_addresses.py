@@ -9,6 +9,7 @@ import pytest
 
 from services.common.errors import ConfigError
 from services.gateway.upstream.addresses import check_address, resolve_addresses
+from services.gateway.upstream.link import LinkLimits
 from services.gateway.upstream.lm_link import LmLink
 from services.gateway.upstream.pool import WorkerPool
 from tests.fakes.delayed import DelayedLmEngine
@@ -49,7 +50,7 @@ async def test_workers_that_a_name_gains_are_used_and_those_it_loses_are_let_go(
     pool = WorkerPool(
         "LM",
         ["dns:///lm:1"],
-        lambda target, on_change: LmLink(target, 5.0, on_change),
+        lambda target, on_change: LmLink(target, LinkLimits(5.0, 5.0), on_change),
         resolve_every_s=0.02,
         queue_limit=10,
         resolve=resolve,

@@ -13,7 +13,7 @@ from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from services.common.call import current_call
 from services.common.errors import ProtocolViolation
 from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
-from services.gateway.upstream.link import LinkSession, Listener, WorkerLink
+from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 # Keeps a message below 1 MiB: 128 frames of float32.
 _MAX_FRAMES_PER_MESSAGE = 128
@@ -58,8 +58,8 @@ class CodecSession(LinkSession[CodecListener]):
 class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, CodecSession]):
     """One stream to one codec worker."""
 
-    def __init__(self, target: str, heartbeat_timeout_s: float, on_change: Callable[[], None]) -> None:
-        super().__init__(target, heartbeat_timeout_s, on_change)
+    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
+        super().__init__(target, limits, on_change)
         self.info = codec_pb2.CodecInfo()
         self.clear_pending()
 
@@ -67,11 +67,15 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
         """Tell whether this worker encodes with that codec."""
         return self.connected and self.info.codec_id == codec_id
 
-    def open(self, listener: CodecListener) -> CodecSession:
-        """Ask for a session; await its `opening`."""
+    def open(self, listener: CodecListener, warmup: NDArray[np.float32] | None) -> CodecSession:
+        """Ask for a session; await its `opening`. warmup: [frames, 1920], audio it is to hear first."""
         session = self.add_session(lambda number: CodecSession(number, listener, self))
         call = current_call()
-        self._request.opens.add(session=session.number, request_id=call.request_id, traceparent=call.traceparent)
+        opening = self._request.opens.add(
+            session=session.number, request_id=call.request_id, traceparent=call.traceparent
+        )
+        if warmup is not None:
+            opening.warmup_pcm = warmup.astype("<f4", copy=False).tobytes()
         self.wake()
         return session
 

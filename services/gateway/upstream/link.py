@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
@@ -44,8 +45,21 @@ class Listener(Protocol):
     def on_failed(self, error: DsmError) -> None:
         """The session has ended; its slot is free or lost."""
 
+    def on_draining(self) -> None:
+        """The worker wants the session moved elsewhere."""
+
 
 ListenerT = TypeVar("ListenerT", bound=Listener)
+
+
+@dataclass(frozen=True)
+class LinkLimits:
+    """When a worker that does not say so is taken for dead, in seconds."""
+
+    # Nothing heard; a worker says something every second.
+    heartbeat_timeout_s: float
+    # One step running.
+    hung_after_s: float
 
 
 class LinkSession(Generic[ListenerT]):
@@ -68,12 +82,12 @@ SessionT = TypeVar("SessionT", bound=LinkSession[Any])
 class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
-    def __init__(self, target: str, heartbeat_timeout_s: float, on_change: Callable[[], None]) -> None:
+    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
         """on_change: called whenever the worker's capacity or state has changed."""
         self.target = target
         self.connected = False
         self.capacity = worker_pb2.Capacity()
-        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._limits = limits
         self._on_change = on_change
         self._sessions: dict[int, SessionT] = {}
         self._next_number = 1
@@ -145,16 +159,25 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     async def _read(self, responses: AsyncIterator[Any]) -> None:
         while True:
             # A timer for each response would cost more than the response; a worker is silent for 1 s at most.
-            async with asyncio.timeout(self._heartbeat_timeout_s):
+            async with asyncio.timeout(self._limits.heartbeat_timeout_s):
                 response = await anext(responses, None)
             if response is None:
                 raise WorkerEnded
+            was_draining = self.connected and self.capacity.draining
             self.capacity = response.capacity
+            if self.capacity.step_running_ms > 1000 * self._limits.hung_after_s:
+                raise ProtocolViolation(f"a step has been running for {self.capacity.step_running_ms} ms")
             self._unanswered_opens = sum(not session.opening.done() for session in self._sessions.values())
             if not self.connected:
                 self._greet(response)
             self._dispatch(response)
+            if self.capacity.draining and not was_draining:
+                self._tell_draining()
             self._on_change()
+
+    def _tell_draining(self) -> None:
+        for session in list(self._sessions.values()):
+            session.listener.on_draining()
 
     def _greet(self, response: Any) -> None:
         if not response.HasField("info"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
 from services.common.call import current_call
-from services.gateway.upstream.link import LinkSession, Listener, WorkerLink
+from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 
 class LmWord(NamedTuple):
@@ -55,12 +55,25 @@ class LmListener(Listener, Protocol):
         """`close` is done; its word, if any, has come."""
 
 
+class ReplayedHistory(NamedTuple):
+    """What an LM worker must know of a session to go on with it; see Replay in lm.proto."""
+
+    first_frame: int
+    frames: int
+    # frames * codebooks, little-endian uint16.
+    codes: bytes
+    text_tokens: Sequence[int]
+    finished_after_frames: Sequence[int]
+
+
 class LmSession(LinkSession[LmListener]):
     """One session on an LM worker."""
 
     def __init__(self, number: int, listener: LmListener, link: LmLink) -> None:
         super().__init__(number, listener)
         self._link = link
+        # Text index 0, once the session is open.
+        self.initial_token = 0
 
     @property
     def target(self) -> str:
@@ -108,8 +121,8 @@ class ModelInfo:
 class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSession]):
     """One stream to one LM worker."""
 
-    def __init__(self, target: str, heartbeat_timeout_s: float, on_change: Callable[[], None]) -> None:
-        super().__init__(target, heartbeat_timeout_s, on_change)
+    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
+        super().__init__(target, limits, on_change)
         self.model: ModelInfo | None = None
         self._heads = 0
         self.clear_pending()
@@ -118,13 +131,15 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
         """Tell whether this worker computes that model."""
         return self.connected and self.model is not None and self.model.name == model
 
-    def open(self, listener: LmListener, interim: bool) -> LmSession:
-        """Ask for a session; await its `opening`."""
+    def open(self, listener: LmListener, interim: bool, history: ReplayedHistory | None) -> LmSession:
+        """Ask for a session, a new one or one with a history; await its `opening`."""
         session = self.add_session(lambda number: LmSession(number, listener, self))
         call = current_call()
-        self._request.opens.add(
+        opening = self._request.opens.add(
             session=session.number, interim=interim, request_id=call.request_id, traceparent=call.traceparent
         )
+        if history is not None:
+            opening.replay.MergeFrom(lm_pb2.Replay(**history._asdict()))
         self.wake()
         return session
 
@@ -186,6 +201,7 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
     def on_opened(self, session: LmSession, opened: lm_pb2.SessionOpened) -> None:
         """Take the answer to an open or a reset."""
         again = session.opening.done()
+        session.initial_token = opened.initial_text_token
         super().on_opened(session, opened)
         if again:
             session.listener.on_lm_reset()

@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.common.errors import UnknownModel, WorkerLost
 from services.gateway.config import GatewayConfig
 from services.gateway.upstream.addresses import check_address
 from services.gateway.upstream.codec_link import CodecLink, CodecListener, CodecSession
-from services.gateway.upstream.lm_link import LmLink, LmListener, LmSession, ModelInfo
+from services.gateway.upstream.kind import Kind
+from services.gateway.upstream.link import LinkLimits
+from services.gateway.upstream.lm_link import LmLink, LmListener, LmSession, ModelInfo, ReplayedHistory
 from services.gateway.upstream.pool import WorkerPool
 
 
@@ -32,17 +37,18 @@ class Workers:
         for address in (*config.codecs, *config.lms):
             check_address(address)
         self._config = config
+        limits = LinkLimits(config.heartbeat_timeout_s, config.hung_after_s)
         self._codecs = WorkerPool(
             "codec",
             config.codecs,
-            lambda target, on_change: CodecLink(target, config.heartbeat_timeout_s, on_change),
+            lambda target, on_change: CodecLink(target, limits, on_change),
             resolve_every_s=config.resolve_every_s,
             queue_limit=config.admission_queue,
         )
         self._lms = WorkerPool(
             "LM",
             config.lms,
-            lambda target, on_change: LmLink(target, config.heartbeat_timeout_s, on_change),
+            lambda target, on_change: LmLink(target, limits, on_change),
             resolve_every_s=config.resolve_every_s,
             queue_limit=config.admission_queue,
         )
@@ -88,23 +94,44 @@ class Workers:
             raise WorkerLost(f"no worker for model {wanted} can be reached" if wanted else "no worker can be reached")
         raise UnknownModel(f"wanted one of {', '.join(models) or 'none (no model is served now)'}, got {wanted!r}")
 
-    async def open_lm(self, model: ModelInfo, listener: LmListener, interim: bool, deadline_s: float) -> LmSession:
+    async def open_lm(
+        self,
+        model: ModelInfo,
+        listener: LmListener,
+        *,
+        interim: bool,
+        history: ReplayedHistory | None = None,
+        deadline_s: float,
+    ) -> LmSession:
         """Open a session on the model's least loaded LM worker. Raises NoCapacity or WorkerLost."""
         return await self._lms.acquire(
             lambda link: link.serves(model.name),
-            lambda link: link.open(listener, interim),
+            lambda link: link.open(listener, interim, history),
             deadline_s,
             f"LM worker of model {model.name}",
         )
 
-    async def open_codec(self, model: ModelInfo, listener: CodecListener, deadline_s: float) -> CodecSession:
+    async def open_codec(
+        self,
+        model: ModelInfo,
+        listener: CodecListener,
+        *,
+        warmup: NDArray[np.float32] | None = None,
+        deadline_s: float,
+    ) -> CodecSession:
         """Open a session on the least loaded worker of the model's codec. Raises NoCapacity or WorkerLost."""
         return await self._codecs.acquire(
             lambda link: link.serves(model.codec_id),
-            lambda link: link.open(listener),
+            lambda link: link.open(listener, warmup),
             deadline_s,
             f"codec worker of codec {model.codec_id}",
         )
+
+    def has_room(self, model: ModelInfo, kind: Kind) -> bool:
+        """Tell whether a worker of this kind has a free slot for the model now."""
+        if kind is Kind.LM:
+            return any(link.serves(model.name) and link.available for link in self._lms.links)
+        return any(link.serves(model.codec_id) and link.available for link in self._codecs.links)
 
     def note_release(self) -> None:
         """Take note that a session ended."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dsm_stt.worker.v1 import worker_pb2 as dsm__stt_dot_worker_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64sm_stt/lm/v1/lm.proto\x12\rdsm_stt.lm.v1\x1a\x1e\x64sm_stt/worker/v1/worker.proto\"\x98\x01\n\x0fGenerateRequest\x12)\n\x05opens\x18\x01 \x03(\x0b\x32\x1a.dsm_stt.lm.v1.SessionOpen\x12\x0e\n\x06resets\x18\x02 \x03(\x04\x12(\n\x05\x63odes\x18\x03 \x01(\x0b\x32\x19.dsm_stt.lm.v1.CodesBatch\x12\x10\n\x08\x66inishes\x18\x04 \x03(\x04\x12\x0e\n\x06\x63loses\x18\x05 \x03(\x04\"\x7f\n\x0bSessionOpen\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x0f\n\x07interim\x18\x02 \x01(\x08\x12%\n\x06replay\x18\x03 \x01(\x0b\x32\x15.dsm_stt.lm.v1.Replay\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"[\n\x06Replay\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12\r\n\x05\x63odes\x18\x02 \x01(\x0c\x12\x13\n\x0btext_tokens\x18\x03 \x03(\r\x12\x1d\n\x15\x66inished_after_frames\x18\x04 \x03(\r\"=\n\nCodesBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x02 \x03(\r\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\"\xc1\x02\n\x10GenerateResponse\x12#\n\x04info\x18\x01 \x01(\x0b\x32\x15.dsm_stt.lm.v1.LmInfo\x12-\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x1b.dsm_stt.worker.v1.Capacity\x12,\n\x06opened\x18\x03 \x03(\x0b\x32\x1c.dsm_stt.lm.v1.SessionOpened\x12*\n\x06tokens\x18\x04 \x01(\x0b\x32\x1a.dsm_stt.lm.v1.TokensBatch\x12(\n\x05words\x18\x05 \x01(\x0b\x32\x19.dsm_stt.lm.v1.WordsBatch\x12\x10\n\x08\x66inished\x18\x06 \x03(\x04\x12\x33\n\x08\x66\x61ilures\x18\x07 \x03(\x0b\x32!.dsm_stt.worker.v1.SessionFailure\x12\x0e\n\x06\x63losed\x18\x08 \x03(\x04\"\xc6\x01\n\x06LmInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x02 \x03(\t\x12\x10\n\x08\x63odec_id\x18\x03 \x01(\t\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x14\n\x0c\x64\x65lay_frames\x18\x05 \x01(\r\x12\x16\n\x0eprefix_samples\x18\x06 \x01(\r\x12\x16\n\x0esuffix_samples\x18\x07 \x01(\r\x12\x19\n\x11pause_horizons_ms\x18\x08 \x03(\r\x12\x0f\n\x07trained\x18\t \x01(\x08\"S\n\rSessionOpened\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x15\n\rcredit_frames\x18\x02 \x01(\r\x12\x1a\n\x12initial_text_token\x18\x03 \x01(\r\"\x8d\x01\n\x0bTokensBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x14\n\x0c\x66irst_frames\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\x13\n\x0btext_tokens\x18\x04 \x03(\r\x12\x1b\n\x13pause_probabilities\x18\x05 \x03(\x02\x12\x14\n\x0c\x66inal_frames\x18\x06 \x03(\x04\"w\n\nWordsBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x02 \x03(\x04\x12\r\n\x05texts\x18\x03 \x03(\t\x12\x14\n\x0cstart_frames\x18\x04 \x03(\x04\x12\x12\n\nend_frames\x18\x05 \x03(\x04\x12\x0e\n\x06\x66inals\x18\x06 \x03(\x08\x32\\\n\tLmService\x12O\n\x08Generate\x12\x1e.dsm_stt.lm.v1.GenerateRequest\x1a\x1f.dsm_stt.lm.v1.GenerateResponse(\x01\x30\x01\x42Q\n\x0fio.dsmstt.lm.v1P\x01Z<github.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/lm/v1;lmv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64sm_stt/lm/v1/lm.proto\x12\rdsm_stt.lm.v1\x1a\x1e\x64sm_stt/worker/v1/worker.proto\"\x98\x01\n\x0fGenerateRequest\x12)\n\x05opens\x18\x01 \x03(\x0b\x32\x1a.dsm_stt.lm.v1.SessionOpen\x12\x0e\n\x06resets\x18\x02 \x03(\x04\x12(\n\x05\x63odes\x18\x03 \x01(\x0b\x32\x19.dsm_stt.lm.v1.CodesBatch\x12\x10\n\x08\x66inishes\x18\x04 \x03(\x04\x12\x0e\n\x06\x63loses\x18\x05 \x03(\x04\"\x7f\n\x0bSessionOpen\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x0f\n\x07interim\x18\x02 \x01(\x08\x12%\n\x06replay\x18\x03 \x01(\x0b\x32\x15.dsm_stt.lm.v1.Replay\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"p\n\x06Replay\x12\x0e\n\x06\x66rames\x18\x01 \x01(\r\x12\r\n\x05\x63odes\x18\x02 \x01(\x0c\x12\x13\n\x0btext_tokens\x18\x03 \x03(\r\x12\x1d\n\x15\x66inished_after_frames\x18\x04 \x03(\r\x12\x13\n\x0b\x66irst_frame\x18\x05 \x01(\x04\"=\n\nCodesBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x02 \x03(\r\x12\r\n\x05\x63odes\x18\x03 \x01(\x0c\"\xc1\x02\n\x10GenerateResponse\x12#\n\x04info\x18\x01 \x01(\x0b\x32\x15.dsm_stt.lm.v1.LmInfo\x12-\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x1b.dsm_stt.worker.v1.Capacity\x12,\n\x06opened\x18\x03 \x03(\x0b\x32\x1c.dsm_stt.lm.v1.SessionOpened\x12*\n\x06tokens\x18\x04 \x01(\x0b\x32\x1a.dsm_stt.lm.v1.TokensBatch\x12(\n\x05words\x18\x05 \x01(\x0b\x32\x19.dsm_stt.lm.v1.WordsBatch\x12\x10\n\x08\x66inished\x18\x06 \x03(\x04\x12\x33\n\x08\x66\x61ilures\x18\x07 \x03(\x0b\x32!.dsm_stt.worker.v1.SessionFailure\x12\x0e\n\x06\x63losed\x18\x08 \x03(\x04\"\xc6\x01\n\x06LmInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x02 \x03(\t\x12\x10\n\x08\x63odec_id\x18\x03 \x01(\t\x12\x11\n\tcodebooks\x18\x04 \x01(\r\x12\x14\n\x0c\x64\x65lay_frames\x18\x05 \x01(\r\x12\x16\n\x0eprefix_samples\x18\x06 \x01(\r\x12\x16\n\x0esuffix_samples\x18\x07 \x01(\r\x12\x19\n\x11pause_horizons_ms\x18\x08 \x03(\r\x12\x0f\n\x07trained\x18\t \x01(\x08\"S\n\rSessionOpened\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x15\n\rcredit_frames\x18\x02 \x01(\r\x12\x1a\n\x12initial_text_token\x18\x03 \x01(\r\"\x8d\x01\n\x0bTokensBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x14\n\x0c\x66irst_frames\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\x13\n\x0btext_tokens\x18\x04 \x03(\r\x12\x1b\n\x13pause_probabilities\x18\x05 \x03(\x02\x12\x14\n\x0c\x66inal_frames\x18\x06 \x03(\x04\"w\n\nWordsBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x02 \x03(\x04\x12\r\n\x05texts\x18\x03 \x03(\t\x12\x14\n\x0cstart_frames\x18\x04 \x03(\x04\x12\x12\n\nend_frames\x18\x05 \x03(\x04\x12\x0e\n\x06\x66inals\x18\x06 \x03(\x08\x32\\\n\tLmService\x12O\n\x08Generate\x12\x1e.dsm_stt.lm.v1.GenerateRequest\x1a\x1f.dsm_stt.lm.v1.GenerateResponse(\x01\x30\x01\x42Q\n\x0fio.dsmstt.lm.v1P\x01Z<github.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/lm/v1;lmv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONOPEN']._serialized_start=228
   _globals['_SESSIONOPEN']._serialized_end=355
   _globals['_REPLAY']._serialized_start=357
-  _globals['_REPLAY']._serialized_end=448
-  _globals['_CODESBATCH']._serialized_start=450
-  _globals['_CODESBATCH']._serialized_end=511
-  _globals['_GENERATERESPONSE']._serialized_start=514
-  _globals['_GENERATERESPONSE']._serialized_end=835
-  _globals['_LMINFO']._serialized_start=838
-  _globals['_LMINFO']._serialized_end=1036
-  _globals['_SESSIONOPENED']._serialized_start=1038
-  _globals['_SESSIONOPENED']._serialized_end=1121
-  _globals['_TOKENSBATCH']._serialized_start=1124
-  _globals['_TOKENSBATCH']._serialized_end=1265
-  _globals['_WORDSBATCH']._serialized_start=1267
-  _globals['_WORDSBATCH']._serialized_end=1386
-  _globals['_LMSERVICE']._serialized_start=1388
-  _globals['_LMSERVICE']._serialized_end=1480
+  _globals['_REPLAY']._serialized_end=469
+  _globals['_CODESBATCH']._serialized_start=471
+  _globals['_CODESBATCH']._serialized_end=532
+  _globals['_GENERATERESPONSE']._serialized_start=535
+  _globals['_GENERATERESPONSE']._serialized_end=856
+  _globals['_LMINFO']._serialized_start=859
+  _globals['_LMINFO']._serialized_end=1057
+  _globals['_SESSIONOPENED']._serialized_start=1059
+  _globals['_SESSIONOPENED']._serialized_end=1142
+  _globals['_TOKENSBATCH']._serialized_start=1145
+  _globals['_TOKENSBATCH']._serialized_end=1286
+  _globals['_WORDSBATCH']._serialized_start=1288
+  _globals['_WORDSBATCH']._serialized_end=1407
+  _globals['_LMSERVICE']._serialized_start=1409
+  _globals['_LMSERVICE']._serialized_end=1501
 # @@protoc_insertion_point(module_scope)

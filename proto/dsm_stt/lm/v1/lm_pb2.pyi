@@ -108,7 +108,7 @@ Global___SessionOpen: _TypeAlias = SessionOpen  # noqa: Y015
 @_typing.final
 class Replay(_message.Message):
     """The history of a session. The model is brought to the state it had after the last of these frames, with exactly
-    these text tokens; words that they complete are not sent again. The next frame has number `frames`.
+    these text tokens; words that they complete are not sent again. The next frame has number `first_frame + frames`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -117,9 +117,14 @@ class Replay(_message.Message):
     CODES_FIELD_NUMBER: _builtins.int
     TEXT_TOKENS_FIELD_NUMBER: _builtins.int
     FINISHED_AFTER_FRAMES_FIELD_NUMBER: _builtins.int
+    FIRST_FRAME_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     codes: _builtins.bytes
     """frames * codebooks codes, little-endian uint16."""
+    first_frame: _builtins.int
+    """The number of the first of these frames; more than 0 when older ones were let go. The model then knows nothing of
+    them; past its layers times its context that makes no difference. text_tokens[0] is then the token before it.
+    """
     @_builtins.property
     def text_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """frames + 1 text tokens, the initial one first."""
@@ -135,10 +140,11 @@ class Replay(_message.Message):
         codes: _builtins.bytes = ...,
         text_tokens: _abc.Iterable[_builtins.int] | None = ...,
         finished_after_frames: _abc.Iterable[_builtins.int] | None = ...,
+        first_frame: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "finished_after_frames", b"finished_after_frames", "frames", b"frames", "text_tokens", b"text_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "finished_after_frames", b"finished_after_frames", "first_frame", b"first_frame", "frames", b"frames", "text_tokens", b"text_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

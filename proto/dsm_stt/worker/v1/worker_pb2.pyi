@@ -61,6 +61,7 @@ class Capacity(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     STEP_TIME_US_FIELD_NUMBER: _builtins.int
     STEP_BUDGET_US_FIELD_NUMBER: _builtins.int
+    STEP_RUNNING_MS_FIELD_NUMBER: _builtins.int
     slots_total: _builtins.int
     """Sessions that the worker can hold at once."""
     slots_free: _builtins.int
@@ -71,6 +72,10 @@ class Capacity(_message.Message):
     """Exponential average of the time of one batched step, in microseconds; 0 before the first."""
     step_budget_us: _builtins.int
     """What a step may take for every live session to keep up, in microseconds: one frame, 80 000."""
+    step_running_ms: _builtins.int
+    """For how long the present step has been running, in milliseconds; 0 between steps. A worker whose step hangs still
+    answers, so this is how a gateway notices.
+    """
     def __init__(
         self,
         *,
@@ -79,10 +84,11 @@ class Capacity(_message.Message):
         draining: _builtins.bool = ...,
         step_time_us: _builtins.int = ...,
         step_budget_us: _builtins.int = ...,
+        step_running_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "slots_free", b"slots_free", "slots_total", b"slots_total", "step_budget_us", b"step_budget_us", "step_time_us", b"step_time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "slots_free", b"slots_free", "slots_total", b"slots_total", "step_budget_us", b"step_budget_us", "step_running_ms", b"step_running_ms", "step_time_us", b"step_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

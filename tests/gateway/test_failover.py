@@ -1,0 +1,198 @@
+"""Workers die, hang and drain in the middle of sessions; callers hear the same words at the same times."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+
+from dsm_stt.speech.v1 import speech_pb2 as pb
+from services.common.checkpoint import Checkpoint
+from tests.fakes.delayed import DAY, GO, NO, STOP, TO, YES, DelayedLmEngine
+from tests.fakes.engines import FakeCodecEngine
+from tests.gateway.audio.signals import speech_like
+from tests.real_stack import RealStack, pcm16
+from tests.speech import Conversation, Request, chunks, config, flush, names, reason, saying, transcribe, words
+from tests.stack import FakeModel, FakeStack, RunningWorker, Stack, fake_codec, fake_lm
+
+SCRIPT = dict(zip(range(1, 120, 6), [[YES], [TO, DAY], [NO], [STOP], [GO]] * 4, strict=True))
+AUDIO = saying(124, SCRIPT)
+
+
+def stack_of_two(slots: int = 4, **gateway: object) -> Stack:
+    """Make a stack of two codec and two LM workers with fake engines."""
+    codecs = [fake_codec(FakeCodecEngine(slots)) for _ in range(2)]
+    lms = [fake_lm(DelayedLmEngine(slots)) for _ in range(2)]
+    return Stack(codecs, lms, **gateway)
+
+
+def in_use(workers: list[RunningWorker]) -> RunningWorker:
+    """Return the worker that has sessions."""
+    return next(worker for worker in workers if worker.slots_free < worker.worker.loop.slots.total)
+
+
+async def kill(worker: RunningWorker) -> None:
+    """End a worker as kill -9 does: its connections break at once."""
+    await worker.process.server.server.stop(0)
+    worker.worker.loop.stop()
+
+
+async def talk(
+    stack: Stack, requests: list[Request], at: dict[int, Callable[[], Awaitable[None]]]
+) -> list[pb.StreamingRecognizeResponse]:
+    """Send requests, and do things before some of them, by their index."""
+    call = Conversation(stack.stub)
+    await call.send(requests[0])
+    await call.until("session_started")
+    for index, request in enumerate(requests[1:], start=1):
+        if index in at:
+            await at[index]()
+        await call.send(request)
+        # Time for answers to be on their way in every state.
+        await asyncio.sleep(0.001)
+    return await call.finish(timeout_s=30)
+
+
+REQUESTS = [config(), *chunks(AUDIO[: 60 * 3840]), flush("middle"), *chunks(AUDIO[60 * 3840 :])]
+
+
+async def undisturbed() -> list[tuple[str, float, float]]:
+    async with FakeStack() as stack:
+        return words(await transcribe(stack.stub, REQUESTS))
+
+
+@pytest.mark.parametrize("kind", ["codecs", "lms"])
+@pytest.mark.parametrize("at", [1, 2, 9, 40, 61, 62, 63, 100, len(REQUESTS) - 1])
+async def test_a_worker_that_is_killed_costs_no_word(kind: str, at: int) -> None:
+    async with stack_of_two() as stack:
+        responses = await talk(stack, REQUESTS, {at: lambda: kill(in_use(getattr(stack, kind)))})
+    assert words(responses) == await undisturbed()
+    assert names(responses)[-1] == "session_ended"
+    assert sum(name == "flush_done" for name in names(responses)) == 1
+
+
+async def test_both_workers_killed_at_once_cost_no_word() -> None:
+    async with stack_of_two() as stack:
+
+        async def both() -> None:
+            await asyncio.gather(kill(in_use(stack.codecs)), kill(in_use(stack.lms)))
+
+        responses = await talk(stack, REQUESTS, {50: both})
+    assert words(responses) == await undisturbed()
+
+
+async def test_a_worker_killed_during_a_flush_that_resets_the_context_costs_no_word() -> None:
+    requests = [config(), *chunks(AUDIO[: 60 * 3840]), flush("r", reset_context=True), *chunks(AUDIO[60 * 3840 :])]
+    async with FakeStack() as stack:
+        expected = words(await transcribe(stack.stub, requests))
+    for kind in ("codecs", "lms"):
+        for at in (61, 62, 63):
+            async with stack_of_two() as stack:
+                responses = await talk(stack, requests, {at: lambda: kill(in_use(getattr(stack, kind)))})  # noqa: B023
+            assert words(responses) == expected, (kind, at)
+
+
+async def test_a_worker_whose_step_hangs_counts_as_lost() -> None:
+    async with stack_of_two(hung_after_s=0.2) as stack:
+
+        async def hang() -> None:
+            in_use(stack.lms).engine.hang()
+
+        responses = await talk(stack, REQUESTS, {30: hang})
+        for worker in stack.lms:
+            worker.engine.resume()
+    assert words(responses) == await undisturbed()
+
+
+async def test_an_engine_that_fails_costs_no_word() -> None:
+    async with stack_of_two() as stack:
+
+        async def fail() -> None:
+            engine = in_use(stack.lms).engine
+            engine.fail_at_step = len(engine.steps)
+
+        responses = await talk(stack, REQUESTS, {30: fail})
+    assert words(responses) == await undisturbed()
+
+
+@pytest.mark.parametrize("kind", ["codecs", "lms"])
+async def test_a_draining_worker_hands_its_sessions_over_and_ends_empty(kind: str) -> None:
+    async with stack_of_two(slots=8) as stack:
+        drained: list[RunningWorker] = []
+
+        async def drain() -> None:
+            worker = in_use(getattr(stack, kind))
+            if worker not in drained:
+                drained.append(worker)
+                worker.stopping.set()
+
+        one = talk(stack, REQUESTS, {20: drain})
+        responses = await asyncio.gather(one, *(talk(stack, REQUESTS, {}) for _ in range(3)))
+        assert await drained[0].task == 0
+    expected = await undisturbed()
+    for heard in responses:
+        assert words(heard) == expected
+
+
+async def test_a_session_waits_for_a_worker_to_come_back() -> None:
+    async with FakeStack(failover_wait_s=20) as stack:
+        address = stack.lms[0].address
+
+        async def restart() -> None:
+            await kill(stack.lms[0])
+            engine = DelayedLmEngine(4)
+            await stack.start_lm(engine, FakeModel().facts(engine), address).listening()
+
+        responses = await talk(stack, REQUESTS, {30: restart})
+    assert words(responses) == await undisturbed()
+
+
+async def test_no_other_worker_in_time_is_worker_lost() -> None:
+    async with FakeStack(failover_wait_s=0.2) as stack:
+        call = Conversation(stack.stub)
+        await call.send(config(), *chunks(saying(20, {2: [YES]})))
+        await call.until("result")
+        await kill(stack.lms[0])
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call.until("session_ended")
+        assert (raised.value.code(), reason(raised.value)) == (grpc.StatusCode.UNAVAILABLE, "WORKER_LOST")
+        assert "not replaced within 0.2 s" in (raised.value.details() or "")
+        while stack.codecs[0].slots_free < 4:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_caller_that_leaves_during_a_failover_takes_no_slot() -> None:
+    async with stack_of_two(slots=1) as stack:
+        holder, caller = Conversation(stack.stub), Conversation(stack.stub)
+        for call in (caller, holder):
+            await call.send(config())
+            await call.until("session_started")
+        # Both LM workers are full, so the session that loses its own has to wait.
+        await kill(stack.lms[0])
+        await asyncio.sleep(0.05)
+        for call in (caller, holder):
+            call.call.cancel()
+        while stack.lms[1].slots_free < 1 or any(codec.slots_free < 1 for codec in stack.codecs):
+            await asyncio.sleep(0.01)
+
+
+async def test_with_real_engines_the_tokens_after_a_failover_are_those_of_a_session_left_alone(
+    mini_checkpoint: Checkpoint,
+) -> None:
+    audio = pcm16(speech_like(6.0, 24_000, seed=21))
+    requests = [config(), *chunks(audio)]
+    async with RealStack(mini_checkpoint, slots=2) as stack:
+        expected = words(await transcribe(stack.stub, requests))
+    assert len(expected) > 4
+    chance = random.Random(3)
+    async with RealStack(mini_checkpoint, slots=2, workers=4) as stack:
+        faults = {}
+        for index, kind in enumerate(["codecs", "lms", "lms", "codecs", "lms"]):
+            faults[chance.randrange(12 * index + 3, 12 * index + 14)] = lambda kind=kind: kill(
+                in_use(getattr(stack, kind))
+            )
+        responses = await talk(stack, requests, faults)
+    assert words(responses) == expected
