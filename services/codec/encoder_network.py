@@ -47,7 +47,7 @@ class EncoderNetwork:
         ordered = slots[plan.order]
         past = self._gather(ordered)
         x = self._convolve(pcm[plan.order], past)
-        x = self._transformer.step(x.flatten(0, 1), plan).unflatten(0, (len(slots), -1))
+        x = self._transformer.step(x.flatten(0, 1), plan).view(x.shape)
         latent = past.apply(self._weights.downsample, x)[:, 0]
         self._scatter(ordered, past)
         self.ring.advance(slots)
@@ -123,7 +123,7 @@ class _Past:
         rows, length, channels = x.shape
         if convolution.past:
             end = convolution.offset + convolution.past * channels
-            past = self._rows[:, convolution.offset : end].unflatten(1, (convolution.past, channels))
+            past = self._rows[:, convolution.offset : end].view(rows, convolution.past, channels)
             if convolution.replicates:
                 past = torch.where(self._first[:, None, None], x[:, :1], past)
             x = torch.cat([past, x], 1)

@@ -1,21 +1,21 @@
 """Mimi's encoder from moshi's loader to the shapes that a step wants: time before channels, convolutions as matrices.
 
-    convolution [out, in, kernel]  -> matrix [out, kernel * in] over windows of the audio before it
-    layer scale                    -> multiplied into the matrix before it
-    codebook                       -> matrix and bias, so that the nearest entry is the largest product
+convolution [out, in, kernel]  -> matrix [out, kernel * in] over windows of the audio before it
+layer scale                    -> multiplied into the matrix before it
+codebook                       -> matrix and bias, so that the nearest entry is the largest product
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from moshi.models.compression import MimiModel
 from moshi.modules.conv import StreamingConv1d
 from moshi.modules.seanet import SEANetResnetBlock
-from moshi.modules.transformer import LayerScale, StreamingTransformerLayer
-from moshi.quantization.vq import ResidualVectorQuantizer
+from moshi.modules.transformer import LayerScale
 from torch import nn
 from torch.nn import functional
 
@@ -92,9 +92,7 @@ class EncoderWeights:
 def load_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> EncoderWeights:
     """Load an encoder. Raises CheckpointError if the weights do not fit the config, or the config is not of a Mimi."""
     # In float32, as what is computed from weights is; the matrices are rounded last.
-    model = load_encoder(
-        checkpoint.mimi_weights, checkpoint.mimi_config, checkpoint.codebooks, device, torch.float32
-    )
+    model = load_encoder(checkpoint.mimi_weights, checkpoint.mimi_config, checkpoint.codebooks, device, torch.float32)
     try:
         with torch.no_grad():
             return _pack(model, device, precision)
@@ -122,11 +120,12 @@ class _Packer:
         replicates = module.pad_mode == "replicate"
         return Convolution(kernel, stride, dilation, conv.in_channels, past, offset, replicates, matrix)
 
-    def stages(self, sequence: nn.Sequential) -> Iterator[Convolution | Residual]:
+    def stages(self, sequence: Any) -> Iterator[Convolution | Residual]:
         for position, module in enumerate(sequence):
             if isinstance(module, SEANetResnetBlock):
+                block: Any = module.block
                 assert isinstance(module.shortcut, nn.Identity)
-                elus, convolutions = module.block[::2], module.block[1::2]
+                elus, convolutions = block[::2], block[1::2]
                 assert all(isinstance(elu, nn.ELU) and elu.alpha == 1 for elu in elus)
                 yield Residual(tuple(self.convolution(convolution) for convolution in convolutions))
             elif isinstance(module, StreamingConv1d):
@@ -169,7 +168,7 @@ def _pack(model: MimiModel, device: torch.device, precision: Precision) -> Encod
     )
 
 
-def _layer(layer: StreamingTransformerLayer, precision: Precision) -> Layer:
+def _layer(layer: Any, precision: Precision) -> Layer:
     attention = layer.self_attn
     assert layer.gating is None
     assert layer.activation is functional.gelu
@@ -196,19 +195,19 @@ class _FeedForward:
         return self._out(functional.gelu(self._in(x)))
 
 
-def _norm(norm: nn.Module, precision: Precision) -> LayerNorm:
+def _norm(norm: Any, precision: Precision) -> LayerNorm:
     assert type(norm) is nn.LayerNorm
     return LayerNorm(norm.weight.to(precision.activations), norm.bias.to(precision.activations), norm.eps)
 
 
-def _scaled(weight: torch.Tensor, scale: nn.Module) -> torch.Tensor:
+def _scaled(weight: torch.Tensor, scale: Any) -> torch.Tensor:
     if isinstance(scale, nn.Identity):
         return weight
     assert isinstance(scale, LayerScale)
     return weight * scale.scale[:, None]
 
 
-def _quantizer(quantizer: ResidualVectorQuantizer) -> Quantizer:
+def _quantizer(quantizer: Any) -> Quantizer:
     """Pack in float32 whatever the precision: rounding would change codes."""
     assert quantizer.input_proj.bias is None
     codebooks = []

@@ -29,6 +29,8 @@ _LIKELIEST = 25
 class BatchedLmEngine:
     """An LmEngine; see there for what its methods take and return."""
 
+    burst = 1
+
     def __init__(self, weights: LmWeights, slots: int, temperature: float = 0.0) -> None:
         """temperature: 0 takes the likeliest token, the lowest of equals; above, samples among the 25 likeliest.
 

@@ -59,11 +59,11 @@ class LmNetwork:
             back = torch.from_numpy(np.argsort(plan.order)).to(self._device)
             answer = answer.index_select(0, back)
         weights = self._weights
-        logits, extra = answer.split([weights.text_cardinality, weights.heads * weights.head_classes], dim=1)
-        if not weights.heads:
-            return logits, extra
-        # The first class of each head is the pause.
-        return logits, torch.softmax(extra.unflatten(1, (weights.heads, -1)), -1)[..., 0]
+        logits, extra = answer[:, : weights.text_cardinality], answer[:, weights.text_cardinality :]
+        if weights.heads:
+            # The first class of each head is the pause.
+            extra = torch.softmax(extra.reshape(len(slots), weights.heads, -1), -1)[..., 0]
+        return logits, extra
 
     def chunk(self, slot: int, tokens: NDArray[np.int64]) -> None:
         """Advance one slot by many positions, for its state alone. tokens: [positions, 1 + codebooks]."""

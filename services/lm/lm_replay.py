@@ -11,10 +11,9 @@ from services.lm.engine import History
 from services.lm.lm_network import LmNetwork
 from services.neural.pace import Pace
 
-def replay(network: LmNetwork, slot: int, history: History) -> Iterator[None]:
-    """Bring a slot, newly reset, to the state after a history; each `next` is one chunk.
 
-    """
+def replay(network: LmNetwork, slot: int, history: History) -> Iterator[None]:
+    """Bring a slot, newly reset, to the state after a history; each `next` is one chunk."""
     tokens = history_tokens(network.initial, history)
     pace, done = Pace(first=64, largest=512), 0
     while done < len(tokens):

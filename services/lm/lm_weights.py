@@ -1,20 +1,21 @@
 """The LM's weights, from moshi's loader to the shapes that a step wants.
 
-    33 embedding tables         -> one table, so that a row's input is one gather and sum
-    alpha of a norm             -> multiplied into the matrix behind it, where that is float32
-    1 / sqrt(head_dim)          -> multiplied into the queries' rows of the projection
-    text_linear, extra_heads    -> one matrix
+33 embedding tables         -> one table, so that a row's input is one gather and sum
+alpha of a norm             -> multiplied into the matrix behind it, where that is float32
+1 / sqrt(head_dim)          -> multiplied into the queries' rows of the projection
+text_linear, extra_heads    -> one matrix
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from moshi.models import loaders
 from moshi.models.lm import LMModel
 from moshi.modules.gating import ActivationGating
-from moshi.modules.transformer import RMSNorm, StreamingTransformerLayer
+from moshi.modules.transformer import RMSNorm
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
@@ -116,7 +117,7 @@ def _pack(model: LMModel, precision: Precision) -> LmWeights:
     )
 
 
-def _layer(layer: StreamingTransformerLayer, precision: Precision) -> Layer:
+def _layer(layer: Any, precision: Precision) -> Layer:
     attention, gating = layer.self_attn, layer.gating
     assert isinstance(layer.layer_scale_1, nn.Identity)
     assert isinstance(gating, ActivationGating)
@@ -149,7 +150,7 @@ class _Gated:
         return self._out(functional.silu(gate).mul_(value))
 
 
-def _norm(norm: nn.Module, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None]:
+def _norm(norm: Any, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None]:
     """Return a norm, and what the matrix behind it has to be multiplied by."""
     assert isinstance(norm, RMSNorm)
     assert norm.dtype == torch.float32

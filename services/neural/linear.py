@@ -1,8 +1,8 @@
 """Matrices of a network, prepared once for the device and the precision they are used in.
 
-    float32 on a CPU    oneDNN's blocked layout from a few rows on, where it is twice as fast; plain below
-    bfloat16, CUDA      plain
-    int8 on a CPU       weights rounded a row at a time, activations untouched: a quarter of the bytes to read
+float32 on a CPU    oneDNN's blocked layout from a few rows on, where it is twice as fast; plain below
+bfloat16, CUDA      plain
+int8 on a CPU       weights rounded a row at a time, activations untouched: a quarter of the bytes to read
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def prepare(weight: torch.Tensor, precision: Precision, bias: torch.Tensor | Non
     if precision is Precision.INT8:
         assert bias is None
         return Int8Linear(weight)
-    if precision is Precision.FLOAT32 and weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if precision is Precision.FLOAT32 and weight.device.type == "cpu" and torch._C._has_mkldnn:
         return BlockedLinear(weight, bias)
     return PlainLinear(weight.to(precision.activations), None if bias is None else bias.to(precision.activations))
 

@@ -149,9 +149,7 @@ class Ring:
         both = ring[:, :, :, :keys].index_select(1, slots)
         return both[0].flatten(0, 1), both[1].flatten(0, 1)
 
-    def _group(
-        self, start: int, stop: int, slots: NDArray[np.int64], positions: NDArray[np.int64], keys: int
-    ) -> Group:
+    def _group(self, start: int, stop: int, slots: NDArray[np.int64], positions: NDArray[np.int64], keys: int) -> Group:
         last = positions[:, -1:]
         mask = None
         if self.frame_positions > 1 or int(last.min()) + 1 < keys:
@@ -180,7 +178,7 @@ def _classes(lengths: NDArray[np.int64], context: int) -> NDArray[np.int64]:
     """Return each row's group: rows of one group have lengths within a factor of two."""
     if len(lengths) == 1 or len(lengths) * int(lengths.max()) - int(lengths.sum()) <= _FREE_PADDING:
         return np.zeros(len(lengths), np.int64)
-    halvings = np.floor(np.log2(context / np.maximum(lengths, _SHORTEST_CLASS))).astype(np.int64)
+    halvings: NDArray[np.int64] = np.floor(np.log2(context / np.maximum(lengths, _SHORTEST_CLASS))).astype(np.int64)
     return -halvings
 
 

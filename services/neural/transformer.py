@@ -70,26 +70,29 @@ class Transformer:
         """Return queries, keys and values, [rows, 3, heads, head_dim], the first two turned."""
         qkv = layer.qkv(layer.norm_1(x)).view(len(x), 3 * self._heads, -1)
         turn(qkv[:, : 2 * self._heads], turns)
-        return qkv.unflatten(1, (3, self._heads))
+        return qkv.view(len(x), 3, self._heads, -1)
 
     def _attend(self, index: int, query: torch.Tensor, plan: StepPlan) -> torch.Tensor:
         """query: [rows * positions, heads, head_dim]. Returns [rows * positions, dim]."""
         positions = self._ring.frame_positions
         # [rows, heads, positions, head_dim]
-        rows = query.unflatten(0, (-1, positions)).transpose(1, 2)
+        rows = _unflatten(query, positions).transpose(1, 2)
         answers = []
         for group in plan.groups:
             queries = rows[group.start : group.stop].flatten(0, 1)
             keys, values = self._ring.read(index, group.slots, group.keys)
             attended = _attention(queries, keys, values, group.mask)
-            answers.append(attended.unflatten(0, (-1, self._heads)))
+            answers.append(_unflatten(attended, self._heads))
         answer = answers[0] if len(answers) == 1 else torch.cat(answers)
         return answer.transpose(1, 2).reshape(len(query), -1)
 
 
-def _attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
-) -> torch.Tensor:
+def _unflatten(x: torch.Tensor, inner: int) -> torch.Tensor:
+    """[rows * inner, …] -> [rows, inner, …], without a copy."""
+    return x.view(len(x) // inner, inner, *x.shape[1:])
+
+
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """query: [batch, positions, head_dim], scaled; key, value: [batch, keys, head_dim]; mask: see Group and ChunkPlan.
 
     Two products and a softmax: on a CPU and for one position a row this takes half the time of torch's own attention.

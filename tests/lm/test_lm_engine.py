@@ -113,7 +113,11 @@ def test_after_a_replay_the_session_goes_on_as_if_never_interrupted(
 
 @pytest.mark.parametrize("frames", [0, 23, 60])
 def test_a_replay_forces_its_text_whatever_the_model_would_have_said(
-    engine: BatchedLmEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens, frames: int
+    engine: BatchedLmEngine,
+    mini_checkpoint: Checkpoint,
+    codes: NDArray[np.uint16],
+    expected: ReferenceTokens,
+    frames: int,
 ):
     forced = np.random.default_rng(9).integers(0, 120, frames + 1).astype(np.int32)
     reference = reference_tokens(mini_checkpoint, codes, forced)
