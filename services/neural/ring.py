@@ -10,6 +10,7 @@ of slots that follow each other are read in place, without a copy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ class Ring:
         bounds = [0, *(np.flatnonzero(np.diff(classes)) + 1).tolist(), len(slots)]
         groups = tuple(
             self._group(start, stop, slots[start:stop], positions[start:stop], int(lengths[start:stop].max()))
-            for start, stop in zip(bounds, bounds[1:], strict=False)
+            for start, stop in pairwise(bounds)
         )
         return StepPlan(order, self._tensor(positions.reshape(-1)), self._writes(slots[:, None], positions), groups)
 

@@ -25,7 +25,7 @@ class Rotary:
 
 def turn(heads: torch.Tensor, turns: torch.Tensor) -> None:
     """Turn heads in place. heads: [rows, heads, head_dim], the last dimension dense; turns: see Rotary.turns."""
-    pairs = heads.unflatten(-1, (-1, 2))
+    pairs = heads.view(*heads.shape[:-1], -1, 2)
     if heads.dtype == torch.float32:
         torch.view_as_complex(pairs).mul_(turns)
     else:
