@@ -92,7 +92,8 @@ class Workers:
             return models[wanted].info
         if wanted in self._seen or not wanted:
             raise WorkerLost(f"no worker for model {wanted} can be reached" if wanted else "no worker can be reached")
-        raise UnknownModel(f"wanted one of {', '.join(models) or 'none (no model is served now)'}, got {wanted!r}")
+        served = ", ".join(models) or "none (no model is served now)"
+        raise UnknownModel(f"wanted one of {served}, got {wanted[:100]!r}")
 
     async def open_lm(
         self,
