@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.floors import lm_floor
 from benchmarks.plot import plot_step
-from benchmarks.result import write_result
+from benchmarks.results import write
 from benchmarks.stopwatch import Times, times_in_turns
 from services.codec.encoder_engine import load as load_codec
 from services.common.checkpoint import Checkpoint
@@ -73,7 +73,8 @@ def main(
                 *_codec_rows(checkpoint, slots, active, run),
             )
         ]
-    file = write_result(name, rows, model=checkpoint.name, dtype=dtype, device=device, threads=threads, rounds=rounds)
+    settings = {"model": checkpoint.name, "dtype": dtype, "device": device, "threads": threads, "rounds": rounds}
+    file = write(name, settings, {"steps": rows})
     print(f"written: {file}")
     if plot_step(rows, file.with_suffix(".svg")):
         print(f"written: {file.with_suffix('.svg')}")

@@ -203,8 +203,8 @@ async def test_with_real_engines_the_tokens_after_a_failover_are_those_of_a_sess
     async with RealStack(mini_checkpoint, slots=2, workers=4) as stack:
         faults = {}
         for index, kind in enumerate(["codecs", "lms", "lms", "codecs", "lms"]):
-            faults[chance.randrange(12 * index + 3, 12 * index + 14)] = lambda kind=kind: kill(
-                in_use(getattr(stack, kind))
+            faults[chance.randrange(12 * index + 3, 12 * index + 14)] = lambda kind=kind: kill_in_use(
+                getattr(stack, kind)
             )
         responses = await talk(stack, requests, faults)
     assert words(responses) == expected
