@@ -10,7 +10,9 @@ from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
 from services.common.env import public_values
 from services.common.grpc_server import GrpcServer, stop_on_signals
 from services.common.log import configure_logging
+from services.common.tls import Certificates
 from services.gateway.access.keys import ApiKeys
+from services.gateway.access.peers import PeerStreams
 from services.gateway.config import GatewayConfig
 from services.gateway.servicer import SpeechServicer
 from services.gateway.sessions import Sessions
@@ -37,15 +39,18 @@ async def _serve(config: GatewayConfig) -> int:
 
 
 class GatewayProcess:
-    """A gateway and what it is made of. Raises ConfigError for wrong addresses and for a keys file with a mistake."""
+    """A gateway and what it is made of. Raises ConfigError for wrong addresses, keys files and certificates."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self.workers = Workers(config)
         self.sessions = Sessions(self.workers, config)
         self.api_keys = ApiKeys(config.api_keys_file)
-        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
-        servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, config)
+        files = config.tls_files
+        certificates = Certificates(files) if files else None
+        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config, certificates)
+        peers = PeerStreams(config.max_streams_per_peer)
+        servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, peers, config)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, self.server.server)
 
     async def run(self, stopping: asyncio.Event) -> int:

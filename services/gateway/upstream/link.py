@@ -19,24 +19,13 @@ import structlog
 
 from dsm_stt.worker.v1 import worker_pb2
 from services.common.errors import Draining, DsmError, NoCapacity, ProtocolViolation, UpstreamFault, WorkerLost
+from services.gateway.upstream.channels import OpenChannel
 
 _log = structlog.get_logger()
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
-
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # Channels to one address must not share a connection: a new one after a loss must be new.
-    ("grpc.use_local_subchannel_pool", 1),
-    # Our own retries are quicker than the default back-off of up to two minutes.
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 
 
 class Listener(Protocol):
@@ -82,13 +71,16 @@ SessionT = TypeVar("SessionT", bound=LinkSession[Any])
 class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
-    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, target: str, limits: LinkLimits, on_change: Callable[[], None], open_channel: OpenChannel
+    ) -> None:
         """on_change: called whenever the worker's capacity or state has changed."""
         self.target = target
         self.connected = False
         self.capacity = worker_pb2.Capacity()
         self._limits = limits
         self._on_change = on_change
+        self._open_channel = open_channel
         self._sessions: dict[int, SessionT] = {}
         self._next_number = 1
         # Opens whose effect is not yet in `capacity`.
@@ -143,7 +135,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             retry_s = min(_LAST_RETRY_S, 2 * retry_s)
 
     async def _run_stream(self) -> None:
-        async with grpc.aio.insecure_channel(self.target, options=CHANNEL_OPTIONS) as channel:
+        async with self._open_channel(self.target) as channel:
             await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIMEOUT_S)
             call = self.start_call(channel)
             writer = asyncio.create_task(self._write(call))
