@@ -81,6 +81,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
         self._limits = limits
         self._on_change = on_change
         self._open_channel = open_channel
+        self._last_problem = ""
         self._sessions: dict[int, SessionT] = {}
         self._next_number = 1
         # Opens whose effect is not yet in `capacity`.
@@ -124,9 +125,9 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
                 await self._run_stream()
                 retry_s = _FIRST_RETRY_S
             except grpc.aio.AioRpcError as error:
-                _log.debug("worker link", target=self.target, code=error.code().name, message=error.details())
+                self._log_problem(f"{error.code().name}: {error.details()}")
             except (TimeoutError, ProtocolViolation) as error:
-                _log.warning("worker link", target=self.target, message=str(error) or "no heartbeat")
+                self._log_problem(str(error) or "no heartbeat")
             was_connected = self.connected
             self._lose()
             if was_connected:
@@ -134,12 +135,19 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             await asyncio.sleep(retry_s)
             retry_s = min(_LAST_RETRY_S, 2 * retry_s)
 
+    def _log_problem(self, problem: str) -> None:
+        """Warn of a problem once; it comes again with every try, and is forgotten once the worker is reached."""
+        log = _log.debug if problem == self._last_problem else _log.warning
+        log("worker link", target=self.target, message=problem)
+        self._last_problem = problem
+
     async def _run_stream(self) -> None:
         async with self._open_channel(self.target) as channel:
-            await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIMEOUT_S)
             call = self.start_call(channel)
             writer = asyncio.create_task(self._write(call))
             try:
+                # The call fails with the reason (a refused certificate, say); waiting for the channel never tells it.
+                await asyncio.wait_for(call.wait_for_connection(), _CONNECT_TIMEOUT_S)
                 await self._read(aiter(call))
             finally:
                 writer.cancel()
@@ -176,6 +184,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             raise ProtocolViolation(f"{self.target}: wanted info in the first response of a stream")
         self.on_info(response.info)
         self.connected = True
+        self._last_problem = ""
         _log.info("worker connected", target=self.target, slots=self.capacity.slots_total)
 
     @abstractmethod
