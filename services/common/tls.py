@@ -10,7 +10,7 @@ import re
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Certificate:
     """What a side of a TLS connection shows, and whom it trusts."""
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     # Who must have signed the other side's certificate; None: on a server, nobody needs one.
     roots: bytes | None
     expires: datetime
