@@ -23,6 +23,7 @@ _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 _MAX_MESSAGE_BYTES = 65 * 1024 * 1024
 _WATCH_EVERY_S = 0.2
 _FOLLOW_KEYS_EVERY_S = 1.0
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 _log = structlog.get_logger()
 
@@ -31,6 +32,10 @@ def run(config: GatewayConfig) -> int:
     """Run a gateway until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "gateway")
     _log.info("starting", **public_values(config))
+    if config.api_keys_file and not config.tls_files and not config.listen.startswith(_LOOPBACK):
+        _log.warning(
+            "API keys come in plain text unless something in front of this port ends TLS", listen=config.listen
+        )
     return asyncio.run(_serve(config))
 
 

@@ -80,3 +80,9 @@ async def caller(
     """Connect to a gateway as long as the block."""
     async with channel_to(address, credentials, **options) as channel:
         yield speech_pb2_grpc.SpeechServiceStub(channel)  # type: ignore[misc]
+
+
+async def until_end(call: Any) -> None:
+    """Read a call's responses to the last."""
+    async for _ in call:
+        pass

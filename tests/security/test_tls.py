@@ -43,7 +43,7 @@ async def test_a_caller_needs_no_certificate_but_trusts_only_ours(authority: Aut
 async def test_an_old_version_of_tls_is_refused(authority: Authority) -> None:
     async with SecureStack(public=authority.issue("public")) as stack:
         context = ssl.create_default_context(cafile=str(authority.ca_file))
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         host, _, port = stack.address.rpartition(":")
         with pytest.raises((ssl.SSLError, ConnectionError)):
