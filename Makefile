@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Until a trained dsm-tiny-en is there, an untrained one stands in for it.
 MODEL := $(if $(wildcard models/dsm-tiny-en/config.json),,models/untrained/dsm-tiny-en/config.json)
-AUDIO ?= $(firstword $(sort $(wildcard models/dsm-tiny-en/samples/*.wav)))
+AUDIO ?= models/dsm-tiny-en/samples/telephone.wav
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help

@@ -63,6 +63,11 @@ class Child:
             )
 
     @property
+    def pid(self) -> int:
+        """Return its process id, which is that of its process group too."""
+        return self._process.pid
+
+    @property
     def address(self) -> str | None:
         """Return host:port once it listens."""
         try:

@@ -13,11 +13,12 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.common import telemetry
 from services.common.call import REQUEST_ID_HEADER, Call, begin_call
-from services.common.errors import NotReady
+from services.common.errors import BadConfig, NotReady
 from services.common.grpc_status import code_and_reason, status_of
 
 _log = structlog.get_logger()
@@ -45,7 +46,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 def _wrap(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
     # `handler` is Any: the published types know the behaviours of the threaded server only.
     codecs = {
-        "request_deserializer": handler.request_deserializer,
+        "request_deserializer": _reader(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if handler.request_streaming and handler.response_streaming:
@@ -60,7 +61,7 @@ def _unary(method: str, behavior: Callable[..., Awaitable[Any]]) -> Callable[...
         call, began_s = await _begin(method, context)
         error: BaseException | None = None
         try:
-            return await behavior(request, context)
+            return await behavior(_readable(request), context)
         except grpc.aio.AbortError:
             raise
         except (Exception, asyncio.CancelledError) as raised:
@@ -76,7 +77,7 @@ def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Call
     async def serve(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call, began_s = await _begin(method, context)
         error: BaseException | None = None
-        responses = behavior(requests, context)
+        responses = behavior(_Requests(requests), context)
         try:
             async for response in responses:
                 yield response
@@ -91,6 +92,41 @@ def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Call
             _log_call(call, began_s, error)
 
     return serve
+
+
+def _reader(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Let bytes that are no message reach the call as an error of ours: raised here, grpc would make it UNKNOWN."""
+
+    def read(request: bytes) -> Any:
+        try:
+            return deserialize(request)
+        except DecodeError:
+            return BadConfig(f"wanted a request message, got {len(request)} bytes that are none")
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, BadConfig):
+        raise request
+    return request
+
+
+class _Requests:
+    """The requests of a stream; raises the error that stands for one that cannot be read."""
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
+        self._requests = requests
+        # Made when it is wanted: grpc's warns when it was made for nothing.
+        self._iterator: AsyncIterator[Any] | None = None
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._iterator is None:
+            self._iterator = aiter(self._requests)
+        return _readable(await anext(self._iterator))
 
 
 async def _begin(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Call, float]:

@@ -70,8 +70,11 @@ class Feed:
                 await self._take_audio(request.audio)
             case "flush":
                 self._take_flush(request.flush)
+                # What waits is bounded, whatever it is: flushes and updates cost no audio, but memory.
+                await self._pipeline.wait_for_room()
             case "update":
                 self._take_update(request.update)
+                await self._pipeline.wait_for_room()
             case "silence":
                 await self._take_silence(request.silence)
             case "keep_alive":

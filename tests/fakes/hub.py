@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def commit_of(repository: str, other: str = COMMIT) -> str:
-    """Return the commit that a repository is at: what the registry pins, or the other one for those that it does not know."""
+    """Return the commit that a repository is at: what the registry pins, or the other one for unknown repositories."""
     pins = {name: pin for model in KNOWN_MODELS.values() for name, pin in model.repositories.items() if pin != "main"}
     return pins.get(repository, other)
 

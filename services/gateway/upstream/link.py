@@ -26,6 +26,8 @@ _log = structlog.get_logger()
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
+# A worker says something every second.
+_SILENT_S = 2.0
 
 
 class Listener(Protocol):
@@ -87,6 +89,8 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
         # Opens whose effect is not yet in `capacity`.
         self._unanswered_opens = 0
         self._wake = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._heard_s = 0.0
 
     @abstractmethod
     def start_call(self, channel: grpc.aio.Channel) -> Any:
@@ -107,9 +111,14 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     @property
     def available(self) -> int:
         """Slots that a new session could probably get."""
-        if not self.connected or self.capacity.draining:
+        if not self.connected or self.capacity.draining or self.silent:
             return 0
         return max(0, self.capacity.slots_free - self._unanswered_opens)
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether a heartbeat is overdue: not lost yet, but no place for another session."""
+        return self._clock() - self._heard_s > _SILENT_S
 
     @property
     def load(self) -> float:
@@ -163,6 +172,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
                 response = await anext(responses, None)
             if response is None:
                 raise WorkerEnded
+            self._heard_s = self._clock()
             was_draining = self.connected and self.capacity.draining
             self.capacity = response.capacity
             if self.capacity.step_running_ms > 1000 * self._limits.hung_after_s:

@@ -26,6 +26,8 @@ _MIN_RETRY_S = 0.5
 _MAX_RETRY_S = 60.0
 # Assumed before two sessions have ended.
 _FIRST_RELEASE_INTERVAL_S = 5.0
+# How often a worker that has yet to answer is looked after.
+_LOOK_EVERY_S = 0.25
 
 
 class WorkerPool(Generic[LinkT]):
@@ -134,7 +136,7 @@ class WorkerPool(Generic[LinkT]):
             for link in sorted(candidates, key=lambda link: link.load):
                 session = open_on(link)
                 try:
-                    await session.opening
+                    await self._opened(link, session)
                 except (NoCapacity, Draining, WorkerLost):
                     # Another gateway was quicker, or the worker has just gone: the next one, then.
                     continue
@@ -143,3 +145,13 @@ class WorkerPool(Generic[LinkT]):
                     raise
                 return session
             await changed.wait()
+
+    async def _opened(self, link: LinkT, session: SessionT) -> None:
+        """Wait for a worker's answer as long as the worker is heard of; raises what came of it."""
+        while not session.opening.done():
+            await asyncio.wait([session.opening], timeout=_LOOK_EVERY_S)
+            if link.silent and not session.opening.done():
+                # Stopped or cut off, which shows only later: the caller shall not wait for that.
+                session.close()  # type: ignore[attr-defined]
+                raise WorkerLost(f"the worker at {link.target} is silent")
+        session.opening.result()

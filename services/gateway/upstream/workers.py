@@ -83,18 +83,22 @@ class Workers:
         return dict(sorted(states.items()))
 
     def default_model(self) -> str:
-        """Return the model of a request that names none; "" when there is none."""
-        return self._config.default_model or next(iter(self.models()), "")
+        """Return the model of a request that names none; "" when there never was one."""
+        return self._config.default_model or next(iter(self.models() or self._seen), "")
 
     def find_model(self, name: str) -> ModelInfo:
-        """Look a model up by name, "" for the default. Raises UnknownModel, or WorkerLost for one that was served."""
+        """Look a model up by name, "" for the default; one whose workers are lost is still known, they may come back.
+
+        Raises UnknownModel, or WorkerLost while nothing has been served yet.
+        """
         models = self.models()
         wanted = name or self.default_model()
-        if wanted in models:
-            return models[wanted].info
-        if wanted in self._seen or not wanted:
-            raise WorkerLost(f"no worker for model {wanted} can be reached" if wanted else "no worker can be reached")
-        raise UnknownModel(f"wanted one of {', '.join(models) or 'none (no model is served now)'}, got {wanted!r}")
+        if wanted in self._seen:
+            return self._seen[wanted]
+        if not wanted:
+            raise WorkerLost("no worker can be reached")
+        served = ", ".join(models) or "none (no model is served now)"
+        raise UnknownModel(f"wanted one of {served}, got {wanted[:100]!r}")
 
     async def open_lm(
         self,
