@@ -63,7 +63,7 @@ def load_weights(checkpoint: Checkpoint, device: torch.device, precision: Precis
         return _pack(model, precision)
     except (AttributeError, AssertionError, IndexError) as error:
         raise CheckpointError(
-            f"LM weights {checkpoint.lm_weights}: wanted rms_norm_f32, silu gating, rope and no biases, "
+            f"LM weights {checkpoint.lm_weights}: wanted rms_norm_f32, silu gating and rope, "
             f"as published speech-to-text models have: {error}"
         ) from error
 
@@ -87,13 +87,16 @@ def load_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype)
 
 
 @torch.no_grad()
-def _pack(model: LMModel, precision: Precision) -> LmWeights:
+def _pack(model: Any, precision: Precision) -> LmWeights:
     attention = model.transformer.layers[0].self_attn
     assert model.transformer.positional_embedding == "rope"
-    assert model.text_linear.bias is None
     assert attention.kv_repeat == 1
-    extra = [head.weight for head in model.extra_heads]
+    extra: list[Any] = [head.weight for head in model.extra_heads]
     norm, alpha = _norm(model.out_norm, precision)
+    bias = model.text_linear.bias
+    if bias is not None:
+        # The pause heads have none.
+        bias = torch.cat([bias.float(), *(bias.new_zeros(len(head)).float() for head in extra)])
     embeddings = torch.cat([table.weight for table in (model.text_emb, *model.emb)])
     layers = []
     for layer in model.transformer.layers:
@@ -113,7 +116,7 @@ def _pack(model: LMModel, precision: Precision) -> LmWeights:
         embeddings=embeddings,
         layers=tuple(layers),
         output_norm=norm,
-        output=_prepare(torch.cat([model.text_linear.weight, *extra]), alpha, precision),
+        output=_prepare(torch.cat([model.text_linear.weight, *extra]), alpha, precision, bias),
     )
 
 
@@ -160,6 +163,8 @@ def _norm(norm: Any, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None
     return RmsNorm(len(alpha), norm.eps, None, alpha.device), alpha
 
 
-def _prepare(weight: torch.Tensor, alpha: torch.Tensor | None, precision: Precision) -> Linear:
+def _prepare(
+    weight: torch.Tensor, alpha: torch.Tensor | None, precision: Precision, bias: torch.Tensor | None = None
+) -> Linear:
     weight = weight.detach().float()
-    return prepare(weight if alpha is None else weight * alpha, precision)
+    return prepare(weight if alpha is None else weight * alpha, precision, bias)

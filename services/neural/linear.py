@@ -39,11 +39,10 @@ class Precision(StrEnum):
 def prepare(weight: torch.Tensor, precision: Precision, bias: torch.Tensor | None = None) -> Linear:
     """Make the function x [rows, in] -> [rows, out] of a weight [out, in] of float32, on the weight's device.
 
-    bias: [out]; not with int8.
+    bias: [out].
     """
     if precision is Precision.INT8:
-        assert bias is None
-        return Int8Linear(weight)
+        return Int8Linear(weight, bias)
     if precision is Precision.FLOAT32 and weight.device.type == "cpu" and torch._C._has_mkldnn:
         return BlockedLinear(weight, bias)
     return PlainLinear(weight.to(precision.activations), None if bias is None else bias.to(precision.activations))
@@ -85,11 +84,13 @@ class Int8Linear:
     Source: weight-only quantisation, absmax a row, as in LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339).
     """
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._bias = bias
         scale = weight.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12) / 127
         self._weight = (weight / scale).round_().to(torch.int8).contiguous()
         self._scale = scale[:, 0].contiguous()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, in]. Returns [rows, out]."""
-        return torch._weight_int8pack_mm(x, self._weight, self._scale)
+        product = torch._weight_int8pack_mm(x, self._weight, self._scale)
+        return product if self._bias is None else product.add_(self._bias)

@@ -180,6 +180,23 @@ def test_a_model_without_pause_heads_has_none(
     assert answer.text_tokens.tolist() == expected.text_tokens[:10].tolist()
 
 
+def test_a_model_with_a_bias_on_its_text_has_it(mini_checkpoint: Checkpoint, tmp_path: Path, codes: NDArray[np.uint16]):
+    """The embedded model has one, the published ones do not."""
+    random = np.random.default_rng(3)
+    bias = torch.tensor(random.standard_normal(120).astype(np.float32) * 3)
+    save_file({**load_file(mini_checkpoint.lm_weights), "text_linear.bias": bias}, tmp_path / "model.safetensors")
+    files = {**mini_checkpoint.files, "lm_weights": tmp_path / "model.safetensors"}
+    config = {**mini_checkpoint.config, "bias_proj": True}
+    checkpoint = dataclasses.replace(mini_checkpoint, config=config, files=files)
+    expected = reference_tokens(checkpoint, codes)
+    assert expected.text_tokens.tolist() != reference_tokens(mini_checkpoint, codes).text_tokens.tolist()
+    engine = load(checkpoint, slots=2, device="cpu")
+    engine.open(1)
+    answer = run(engine, 1, np.concatenate([NOTHING, codes]))
+    assert answer.text_tokens.tolist() == expected.text_tokens.tolist()
+    np.testing.assert_allclose(answer.pauses, expected.pauses, atol=1e-5)
+
+
 def test_a_temperature_samples(mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens):
     engine = load(mini_checkpoint, slots=1, device="cpu", temperature=1.0)
     heard = np.concatenate([NOTHING, codes[:30]])
