@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import models
+from services.cli import keys, models
 from services.cli.mic import mic
 from services.cli.options import service_command
 from services.cli.serve import serve
@@ -53,6 +53,7 @@ app.command(rich_help_panel=_USE)(transcribe)
 app.command(rich_help_panel=_USE)(mic)
 app.command(rich_help_panel=_USE)(serve)
 app.add_typer(models.app, name="models", rich_help_panel=_USE)
+app.add_typer(keys.app, name="keys", rich_help_panel=_USE)
 app.command("gateway", rich_help_panel=_RUN)(
     service_command(GatewayConfig, _gateway, "Run a gateway: the public API, in front of codec and LM workers.")
 )

@@ -69,7 +69,7 @@ def _check(name: str, part: list[Part] | None, *, refresh: bool) -> None:
 def _row(model: KnownModel) -> tuple[str, str, str, str, str]:
     languages = ", ".join(model.facts.language_codes)
     delay_frames, heads = model.facts.delay_frames, model.pause_heads
-    where = model.repositories[0] if model.repositories else "comes with the code"
+    where = next(iter(model.repositories)) if model.repositories else "comes with the code"
     try:
         found = in_reach(model)
         if found and model.folders:

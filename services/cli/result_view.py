@@ -18,7 +18,8 @@ def show_result(transcript: Transcript, with_words: bool) -> None:
     When stdout is no terminal, a turn is a line, and a word a line of start, end and text between tabs.
     """
     if out.is_terminal:
-        out.print(Padding(Text("\n".join(transcript.turns())), (1, 2, 0, 2)))
+        if transcript.words:
+            out.print(Padding(Text("\n".join(transcript.turns())), (1, 2, 0, 2)))
         if with_words and transcript.words:
             out.print(Padding(_word_table(transcript.words), (1, 2, 0, 2)))
     else:

@@ -57,6 +57,7 @@ def run_until_stopped(stack: LocalStack, log: bool = False) -> None:
         with StackView(keep=True, follow_logs=log) as view:
             stack.on_progress = view
             stack.start()
+        stack.on_progress = view.print_logs if log else lambda _stack: None
         out.print(Text.assemble("\nServing on ", (stack.address, "bold cyan")))
         note(f"dsm-stt transcribe FILE --server {stack.address}\nCtrl-C stops.\n")
         while True:

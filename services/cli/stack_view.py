@@ -53,7 +53,10 @@ class StackView:
             complete = text[: text.rfind(b"\n") + 1]
             self._read_bytes[child.name] = self._read_bytes.get(child.name, 0) + len(complete)
             for line in complete.decode(errors="replace").splitlines():
-                err.print(Text.assemble((f"{child.name:9}", _COLOURS[index % len(_COLOURS)]), ("│ ", "dim"), line))
+                err.print(
+                    Text.assemble((f"{child.name:9}", _COLOURS[index % len(_COLOURS)]), ("│ ", "dim"), line),
+                    soft_wrap=True,
+                )
 
     def _table(self, children: list[Child]) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -89,7 +92,7 @@ class StackView:
 def show_death(error: ChildDied) -> None:
     """Say which process ended, and the last it had to say."""
     for line in error.last_lines:
-        err.print(Text.assemble(("  │ ", "dim"), (_readable(line), "dim")))
+        err.print(Text.assemble(("  │ ", "dim"), (_readable(line), "dim")), soft_wrap=True)
     show_error(str(error))
 
 

@@ -64,14 +64,9 @@ class CodecStream(WorkerStream[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse
             self.wake.set()
 
     def _reset(self, number: int) -> None:
-        session = self.sessions.get(number)
-        if session is None:
-            return
-        self.worker.loop.reset(session)
-        session.answered = 0
-        session.on_their_way = 0
-        self._opened.append(number)
-        self.wake.set()
+        if self.reset_session(number) is not None:
+            self._opened.append(number)
+            self.wake.set()
 
     def _submit_audio(self, audio: codec_pb2.AudioBatch) -> None:
         kind = _SAMPLE_TYPES.get(audio.sample_format)
@@ -94,6 +89,10 @@ class CodecStream(WorkerStream[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse
     def first_response(self) -> codec_pb2.EncodeResponse:
         """Say which codec this is."""
         return codec_pb2.EncodeResponse(info=self._info)
+
+    def waiting(self) -> int:
+        """Count the answers that wait to be sent."""
+        return len(self._opened) + len(self._codes)
 
     def take_response(self) -> codec_pb2.EncodeResponse:
         """Make a response of everything that waits."""
@@ -133,7 +132,7 @@ class CodecServicer(codec_pb2_grpc.CodecServiceServicer):
         self, request_iterator: AsyncIterator[codec_pb2.EncodeRequest], context: Any
     ) -> AsyncIterator[codec_pb2.EncodeResponse]:
         """Serve one gateway until it leaves."""
-        if self.info is None:
+        if self.info is None or not self._worker.ready:
             raise NotReady("the codec is still loading")
         stream = CodecStream(self._worker, self._credit_frames, self.info)
         responses = stream.serve(request_iterator)

@@ -23,6 +23,11 @@ def lm_tensors(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         tensors[f"emb.{index}.weight"] = (int(config["card"]) + 1, dim)
     tensors["text_emb.weight"] = (text_card + 1, dim)
     tensors["text_linear.weight"] = (text_card, dim)
+    if config.get("bias_proj"):
+        tensors["text_linear.bias"] = (text_card,)
+    if not config.get("depformer_multi_linear"):
+        # moshi makes this projection even where there is no depformer to use it.
+        tensors["depformer_in.0.weight"] = (int(config.get("depformer_dim", 256)), dim)
     hidden = gating_hidden(dim, float(config.get("hidden_scale", 4)))
     for index in range(int(config["num_layers"])):
         layer = f"transformer.layers.{index}"

@@ -25,10 +25,9 @@ class KnownModel:
 
     name: str
     facts: ModelFacts
-    # On the hub, the one to take first; a model has either repositories or folders.
-    repositories: tuple[str, ...] = ()
-    # Commit, tag or branch of the repositories; "name@revision" takes another.
-    revision: str = "main"
+    # On the hub, the one to take first; a model has either repositories or folders. To each the commit that is taken
+    # unless "name@revision" says another; a branch where no commit is known.
+    repositories: Mapping[str, str] = field(default_factory=dict)
     # Below the models folder, the one to take first.
     folders: tuple[str, ...] = ()
     # What config.json must say; it is also how a local copy is recognised.
@@ -47,9 +46,8 @@ class KnownModel:
         return None
 
 
-# The delays in frames are asr_delay_in_tokens of the official server's configurations. The commits that public
-# projects pin and publish results with are kyutai/stt-1b-en_fr-candle@095e38f6242006a93c2541149b181988397f5c7c and
-# kyutai/stt-2.6b-en@a07aec56d22be5589cd0bc8709c75b6cf3e3039d; "main" is the default, as we have not compared them.
+# The delays in frames are asr_delay_in_tokens of the official server's configurations. The commits are those that
+# several public projects pin and publish file sizes and results with; the sizes agree with our shapes.
 KNOWN_MODELS: Mapping[str, KnownModel] = {
     model.name: model
     for model in (
@@ -57,7 +55,10 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
             name="stt-1b-en_fr",
             facts=ModelFacts(delay_frames=6, language_codes=("en", "fr")),
             # The same weights; the candle repository has the pause heads too.
-            repositories=("kyutai/stt-1b-en_fr-candle", "kyutai/stt-1b-en_fr"),
+            repositories={
+                "kyutai/stt-1b-en_fr-candle": "095e38f6242006a93c2541149b181988397f5c7c",
+                "kyutai/stt-1b-en_fr": "main",
+            },
             shape={
                 "dim": 2048,
                 "num_heads": 16,
@@ -73,7 +74,10 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
         KnownModel(
             name="stt-2.6b-en",
             facts=ModelFacts(delay_frames=32, language_codes=("en",)),
-            repositories=("kyutai/stt-2.6b-en", "kyutai/stt-2.6b-en-candle"),
+            repositories={
+                "kyutai/stt-2.6b-en": "a07aec56d22be5589cd0bc8709c75b6cf3e3039d",
+                "kyutai/stt-2.6b-en-candle": "main",
+            },
             shape={
                 "dim": 2048,
                 "num_heads": 32,
@@ -160,8 +164,8 @@ def in_reach(model: KnownModel, *, hub: Hub | None = None, models_folder: Path =
         folder = _folder_with_weights(model, models_folder)
         return None if folder is None else str(folder)
     hub = hub or Hub()
-    repository = model.repositories[0]
-    config_file = hub.cached(repository, model.revision, "config.json")
+    repository, pinned = next(iter(model.repositories.items()))
+    config_file = hub.cached(repository, pinned, "config.json")
     if config_file is None:
         return None
     checkpoint = Checkpoint(model.name, repository, _read_json(config_file), {})
@@ -177,7 +181,8 @@ def _source(
     bare, _, revision = spec.partition("@")
     known = KNOWN_MODELS.get(bare)
     if known and known.repositories:
-        return known.name, Repository(known.repositories[0], revision or known.revision, hub, refresh), known
+        repository, pinned = next(iter(known.repositories.items()))
+        return known.name, Repository(repository, revision or pinned, hub, refresh), known
     if known:
         if revision:
             raise CheckpointError(f"{spec}: {bare} comes with this repository and has no revisions")
@@ -194,7 +199,8 @@ def _source(
     if _REPOSITORY.fullmatch(bare):
         known = next((model for model in KNOWN_MODELS.values() if bare in model.repositories), None)
         name = known.name if known else bare.partition("/")[2]
-        return name, Repository(bare, revision or (known.revision if known else "main"), hub, refresh), known
+        pinned = known.repositories[bare] if known else "main"
+        return name, Repository(bare, revision or pinned, hub, refresh), known
     raise CheckpointError(
         f"no model {spec!r}: wanted one of {', '.join(KNOWN_MODELS)}, a repository such as kyutai/stt-2.6b-en, "
         "or a folder that exists"

@@ -123,12 +123,18 @@ class StepLoop(Generic[SessionT, ResultT]):
             self._condition.notify()
         return make(slot)
 
-    def reset(self, session: SessionT) -> None:
-        """Start a session again in its slot, as if newly opened; frames not yet stepped are dropped."""
+    def reset(self, session: SessionT, make: Callable[[int], SessionT]) -> SessionT:
+        """Put a new session in the place of one, in its slot; what was under way for the old one is dropped.
+
+        A new object, so that a step that is running now cannot deliver to the session that starts afresh.
+        """
+        assert session.open, "reset after its close"
         with self._condition:
+            session.open = False
             self._forget(session)
             self._commands.append((session.slot, True, None))
             self._condition.notify()
+        return make(session.slot)
 
     def submit(self, session: SessionT, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
         """Append frames to a session's inbox; each will be one step's input, in order."""
@@ -160,18 +166,28 @@ class StepLoop(Generic[SessionT, ResultT]):
         try:
             engine = self._build()
         except BaseException as error:  # whatever it is, it belongs to whoever awaits start()
-            self._post(self._loaded.set_exception, error)
+            self._post(self._settle_start, None, error)
             return
-        self._post(self._loaded.set_result, engine)
+        self._post(self._settle_start, engine, None)
         try:
             while self._advance(engine):
                 pass
         except DsmError as error:
             self._post(self._fail, EngineFailed(str(error)))
-        except Exception as error:  # the engine's own: anything may come, nothing may be stepped after it
+        except BaseException as error:  # the engine's own: anything may come, nothing may be stepped after it
             failure = EngineFailed(f"{self._name} engine raised {type(error).__name__}")
             failure.__cause__ = error
             self._post(self._fail, failure)
+
+    def _settle_start(self, engine: Engine[ResultT] | None, error: BaseException | None) -> None:
+        assert self._loaded is not None
+        if self._loaded.done():  # nobody waits any more: stopped while loading
+            return
+        if error is not None:
+            self._loaded.set_exception(error)
+        else:
+            assert engine is not None
+            self._loaded.set_result(engine)
 
     def _advance(self, engine: Engine[ResultT]) -> bool:
         """Wait for work and do it once; False when stopping."""

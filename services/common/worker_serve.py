@@ -25,8 +25,8 @@ from services.common.worker_stream import Worker
 
 _log = structlog.get_logger()
 
-# A batch of 1 MiB of samples, and room.
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# 60 s of audio to warm up a codec, 5.8 MB, or an hour of history for an LM, 3 MB; and room.
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _WATCH_EVERY_S = 0.5
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -117,6 +117,7 @@ class WorkerProcess:
         await asyncio.wait({loading, told}, return_when=asyncio.FIRST_COMPLETED)
         if not loading.done():
             loading.cancel()
+            self.worker.loop.stop()
             await self.server.stop(0)
             return 0
         try:
@@ -134,9 +135,11 @@ class WorkerProcess:
         await self.server.set_serving(False)
         if self._failure is None:
             await self._drain()
+        if self._failure is None:
+            self.worker.stop()
         self.worker.loop.stop()
-        # With a failure, a moment for the sessions to be told.
-        await self.server.stop(1.0 if self._failure else 0.5)
+        # A moment for the gateways to be told.
+        await self.server.stop(1.0)
         for task in (told, failed):
             task.cancel()
         return 0 if self._failure is None else 1

@@ -5,7 +5,8 @@ Codec and LM differ in what rows and answers are; opening, credits, closing, hea
     requests --read--> handle --> StepLoop --> deliver --> Outbox --> responses
 
 Bounds: a session may have `credit_frames` frames on their way, so its inbox and its part of the outbox together hold
-at most that many; the outbox of a stream is bounded by its sessions, whose number is bounded by the slots.
+at most that many. A gateway could still open and close sessions without end and read none of the answers; so while
+more than `MOST_WAITING` of them wait, its requests wait too.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 
 from dsm_stt.worker.v1 import worker_pb2
 from services.common import telemetry
-from services.common.errors import EngineFailed, ProtocolViolation
+from services.common.errors import Draining, DsmError, EngineFailed, ProtocolViolation
 from services.common.framing import FRAME_S
 from services.common.step_loop import StepLoop, StepSession
 
 HEARTBEAT_S = 1.0
-DEFAULT_CREDIT_FRAMES = 16
+# Answers that may wait in the outbox of a stream before its requests are left unread: some hundred kilobytes. A gateway
+# that reads takes them all at once, so it loses nothing by the pause.
+MOST_WAITING = 4096
 
 NO_SLOT = worker_pb2.FAILURE_REASON_NO_SLOT
 DRAINING = worker_pb2.FAILURE_REASON_DRAINING
@@ -78,6 +81,9 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         self._error: BaseException | None = None
         self._ended = False
         self.wake = asyncio.Event()
+        # Set while the outbox has room.
+        self._room = asyncio.Event()
+        self._room.set()
 
     @abstractmethod
     def handle(self, request: RequestT) -> None:
@@ -90,6 +96,10 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
     @abstractmethod
     def first_response(self) -> ResponseT:
         """Make the response that says who the worker is."""
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """Count the answers that wait to be sent, those that both protocols have not included."""
 
     @abstractmethod
     def take_response(self) -> ResponseT:
@@ -105,11 +115,12 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
             yield first
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), HEARTBEAT_S)
+                    await asyncio.wait_for(self.wake.wait(), self.worker.heartbeat_s)
                 self.wake.clear()
                 ended, error = self._ended, self._error
                 response = self.take_response()
                 self._add_common(response)
+                self._room.set()
                 yield response
                 if error is not None:
                     raise error
@@ -125,6 +136,9 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         try:
             async for request in requests:
                 self.handle(request)
+                if self.waiting() + len(self._failures) + len(self._closed) > MOST_WAITING:
+                    self._room.clear()
+                    await self._room.wait()
         except Exception as error:  # handed on in order, behind what has been answered
             self._error = error
         self._ended = True
@@ -142,7 +156,8 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
     def open_session(self, number: int, history: Any | None = None) -> SessionT | None:
         """Take a slot for a new session; None when it was refused, which has then been said."""
         if number <= self._last_number:
-            raise ProtocolViolation(f"session numbers must rise: got {number} after {self._last_number}")
+            self.refuse(number, PROTOCOL, f"session numbers must rise: got {number} after {self._last_number}")
+            return None
         self._last_number = number
         if self.worker.draining:
             self.refuse(number, DRAINING, "the worker is draining")
@@ -155,6 +170,15 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         telemetry.SESSIONS.add(1, {"service": self.worker.name})
         return session
 
+    def reset_session(self, number: int) -> SessionT | None:
+        """Let a session start again as if newly opened, in its slot; None for one that has ended."""
+        session = self.sessions.get(number)
+        if session is None:
+            return None
+        fresh: SessionT = self.worker.loop.reset(session, lambda slot: self.make_session(slot, number))
+        self.sessions[number] = fresh
+        return fresh
+
     def submit(self, number: int, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
         """Hand frames of a session to the loop; frames of a session that has ended are dropped."""
         session = self.sessions.get(number)
@@ -162,8 +186,8 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
             return
         session.on_their_way += len(rows)
         if session.on_their_way > self.credit_frames:
-            self.fail_session(
-                session,
+            self.refuse(
+                number,
                 PROTOCOL,
                 f"{session.on_their_way} frames on their way, at most {self.credit_frames} are allowed",
             )
@@ -179,19 +203,17 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         self.wake.set()
 
     def refuse(self, number: int, reason: worker_pb2.FailureReason.ValueType, message: str) -> None:
-        """Say that a session could not be opened."""
+        """Say that a session failed or could not be opened; if it holds a slot, free it: that is what this says."""
+        session = self.sessions.get(number)
+        if session is not None:
+            self._release(session)
         self._failures.append(worker_pb2.SessionFailure(session=number, reason=reason, message=message))
         self.wake.set()
 
-    def fail_session(self, session: SessionT, reason: worker_pb2.FailureReason.ValueType, message: str) -> None:
-        """End a session by an error."""
-        self._release(session)
-        self.refuse(session.number, reason, message)
-
-    def fail(self, error: EngineFailed) -> None:
-        """End every session, and the call, because the engine failed."""
-        for session in list(self.sessions.values()):
-            self.fail_session(session, ENGINE, str(error))
+    def end(self, error: DsmError, reason: worker_pb2.FailureReason.ValueType) -> None:
+        """End every session, for this reason, and the call with this error."""
+        for number in list(self.sessions):
+            self.refuse(number, reason, str(error))
         self._error = error
         self.wake.set()
 
@@ -204,11 +226,18 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
 class Worker(Generic[SessionT]):
     """What the streams of a worker share: the loop, and how full it is."""
 
-    def __init__(self, name: str, loop: StepLoop[SessionT, Any]) -> None:
+    def __init__(self, name: str, loop: StepLoop[SessionT, Any], heartbeat_s: float = HEARTBEAT_S) -> None:
+        """heartbeat_s: a stream with nothing to say says so this often."""
         self.name = name
         self.loop = loop
+        self.heartbeat_s = heartbeat_s
         self.draining = False
         self.streams: set[WorkerStream[Any, Any, SessionT]] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the engine is loaded, so that sessions can be opened."""
+        return self.loop.slots.total > 0
 
     def fill_capacity(self, capacity: worker_pb2.Capacity) -> None:
         """Write how full the worker is at this moment."""
@@ -220,9 +249,17 @@ class Worker(Generic[SessionT]):
         capacity.step_budget_us = round(FRAME_S * 1e6)
 
     def fail(self, error: EngineFailed) -> None:
-        """Tell every stream that the engine failed."""
+        """Tell every stream that the engine failed; nothing can be opened any more."""
+        self._end(error, ENGINE)
+
+    def stop(self) -> None:
+        """Tell every stream that the worker stops, and the sessions that did not end in time."""
+        self._end(Draining("the worker stops"), DRAINING)
+
+    def _end(self, error: DsmError, reason: worker_pb2.FailureReason.ValueType) -> None:
+        self.draining = True
         for stream in list(self.streams):
-            stream.fail(error)
+            stream.end(error, reason)
 
 
 def split_rows(counts: Sequence[int], flat: NDArray[Any], width: int, what: str) -> list[NDArray[Any]]:
@@ -230,6 +267,8 @@ def split_rows(counts: Sequence[int], flat: NDArray[Any], width: int, what: str)
 
     Raises ProtocolViolation when the bytes are not sum(counts) * width long or a session has no frame.
     """
+    if not counts and not flat.size:
+        return []
     if flat.size != sum(counts) * width or 0 in counts:
         raise ProtocolViolation(
             f"{what}: wanted {sum(counts)} frames of {width}, got {flat.size} values in {len(counts)} sessions"

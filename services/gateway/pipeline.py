@@ -19,13 +19,12 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from dsm_stt.speech.v1 import speech_pb2
 from services.common.framing import FRAME_SAMPLES
 from services.gateway import events
+from services.gateway.caller_warnings import CallerWarnings
 from services.gateway.frames import SILENT_FRAME, Frame, FrameBuffer
 from services.gateway.history import History
 from services.gateway.injection import Injection, Reason, end_injection, flush_injection, turn_injection
-from services.gateway.lag_watch import LagWatch
 from services.gateway.outbox import Outbox
 from services.gateway.session_options import ResultSettings, SessionOptions
 from services.gateway.timeline import Timeline
@@ -89,9 +88,7 @@ class Pipeline:
         # Frames of silence that a fresh context begins with.
         self._prefix_frames_left = 0
         self._vad_countdown = 0
-        self._base = options.resumption.base_samples
-        self._clock = asyncio.get_running_loop().time
-        self._lag = LagWatch(self._clock())
+        self._warnings = CallerWarnings(options.resumption.base_samples)
         self.words = 0
         outbox.on_room = self.feed_on
 
@@ -236,6 +233,8 @@ class Pipeline:
         self._timeline.add_audio(frame.audio_samples)
         self._filled_up = FRAME_SAMPLES - frame.lead_samples - frame.audio_samples
         self._timeline.add_silence(self._filled_up)
+        if frame.audio_samples:
+            self._warnings.note_frame(frame.pcm)
         self.workers.feed(frame.pcm)
 
     # Answers
@@ -252,11 +251,14 @@ class Pipeline:
         pauses = answer.pauses if self._model.pause_horizons_ms else None
         self._send_turns(self._turns.push_frame(heard, self._cursors.finalized, pauses, injected))
         self._send_vad(heard, answer.pauses, injected)
-        self._warn_of_lag()
+        for warning in self._warnings.due(self._cursors):
+            self._outbox.put(warning)
         self._apply_updates()
         self._final_frame = answer.final_frame
 
     def _send_words(self, words: Sequence[LmWord]) -> None:
+        if words:
+            self._warnings.note_word()
         for word in words:
             start = self._timeline.offset_samples(word.start_frame)
             end = max(start, self._timeline.offset_samples(word.end_frame))
@@ -278,13 +280,6 @@ class Pipeline:
         if self._vad_countdown <= 0:
             self._vad_countdown = self._results.vad_frames
             self._outbox.put(events.vad(heard, pauses))
-
-    def _warn_of_lag(self) -> None:
-        received, processed = self._cursors.received - self._base, self._cursors.processed - self._base
-        behind_s = self._lag.behind_s(received, processed, self._clock())
-        if behind_s is not None:
-            message = f"the service is {behind_s:.1f} s behind the audio"
-            self._outbox.put(events.warning(speech_pb2.WARNING_CODE_LAGGING, message))
 
     def _apply_updates(self) -> None:
         while self._updates and self._updates[0][0] <= self.workers.answered:

@@ -37,7 +37,7 @@ async def _serve(config: GatewayConfig) -> int:
 
 
 class GatewayProcess:
-    """A gateway and what it is made of. Raises ConfigError for addresses that are none and a keys file with a mistake."""
+    """A gateway and what it is made of. Raises ConfigError for wrong addresses and for a keys file with a mistake."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config

@@ -68,9 +68,9 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
         """Transcribe one recording."""
         caller = self._authenticate(context)
-        model = self._find_model(caller, request.config.model)
-        options = session_options(request.config, model, self._config, whole_file=True)
         with caller.stream():
+            model = self._find_model(caller, request.config.model)
+            options = session_options(request.config, model, self._config, whole_file=True)
             async with self._sessions.open(options) as session:
                 return await recognize(request.audio, session, caller, self._config.max_duration_s)
 

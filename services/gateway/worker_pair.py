@@ -132,7 +132,9 @@ class WorkerPair:
             return
         self._codec, self._codec_credits = codec, codec.credit_frames
         if Kind.CODEC in self._resetting:
+            # Nothing is on its way then, and what is fed from here on must not be sent twice.
             self._confirm_reset(Kind.CODEC)
+            return
         for pcm in self._history.pcm_unencoded():
             codec.send(pcm)
 
@@ -144,7 +146,8 @@ class WorkerPair:
         self._lm, self._lm_credits = lm, lm.credit_frames
         if Kind.LM in self._resetting:
             self._confirm_reset(Kind.LM)
-        elif not self._history.has_tokens:
+            return
+        if not self._history.has_tokens:
             self._history.begin_tokens(lm.initial_token)
         codes = self._history.codes_unanswered()
         if codes is not None:

@@ -103,27 +103,25 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
 
     def _history(self, replay: lm_pb2.Replay) -> History:
         width = self._facts.info.codebooks
-        codes = np.frombuffer(replay.codes, "<u2")
-        if codes.size != replay.frames * width or len(replay.text_tokens) != replay.frames + 1:
+        if len(replay.codes) != replay.frames * width * 2 or len(replay.text_tokens) != replay.frames + 1:
             raise ProtocolViolation(
-                f"replay: wanted {replay.frames} frames of {width} codes and {replay.frames + 1} text tokens, "
-                f"got {codes.size} codes and {len(replay.text_tokens)} tokens"
+                f"replay: wanted {replay.frames} frames of {width} codes of 2 bytes and {replay.frames + 1} text "
+                f"tokens, got {len(replay.codes)} bytes and {len(replay.text_tokens)} tokens"
             )
+        codes = np.frombuffer(replay.codes, "<u2")
         self._check_codes(codes)
-        tokens = np.array(replay.text_tokens, np.int32)
-        if tokens.max() >= self._facts.text_cardinality:
+        # As Python's integers: not every uint32 fits the type that the engine wants.
+        if max(replay.text_tokens) >= self._facts.text_cardinality:
             raise ProtocolViolation(f"replay: text tokens must be below {self._facts.text_cardinality}")
-        return History(codes.reshape(replay.frames, width), tokens)
+        return History(codes.reshape(replay.frames, width), np.array(replay.text_tokens, np.int32))
 
     def _reset(self, number: int) -> None:
         session = self.sessions.get(number)
         if session is None:
             return
-        self.worker.loop.reset(session)
-        session.transcript = self._facts.make_transcript(session.interim, 0)
-        session.initial_token = None
-        session.answered = 0
-        session.on_their_way = 0
+        self._interim, self._first_frame = session.interim, 0
+        session = self.reset_session(number)
+        assert session is not None
         self._prime(session)
 
     def _prime(self, session: LmSession) -> None:
@@ -180,6 +178,10 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
     def first_response(self) -> lm_pb2.GenerateResponse:
         """Say which model this is."""
         return lm_pb2.GenerateResponse(info=self._facts.info)
+
+    def waiting(self) -> int:
+        """Count the answers that wait to be sent."""
+        return len(self._opened) + len(self._tokens) + len(self._words) + len(self._finished)
 
     def take_response(self) -> lm_pb2.GenerateResponse:
         """Make a response of everything that waits."""
@@ -238,7 +240,7 @@ class LmServicer(lm_pb2_grpc.LmServiceServicer):
         self, request_iterator: AsyncIterator[lm_pb2.GenerateRequest], context: Any
     ) -> AsyncIterator[lm_pb2.GenerateResponse]:
         """Serve one gateway until it leaves."""
-        if self.facts is None:
+        if self.facts is None or not self._worker.ready:
             raise NotReady("the model is still loading")
         responses = LmStream(self._worker, self._credit_frames, self.facts).serve(request_iterator)
         try:

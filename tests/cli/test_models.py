@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from services.cli.models import app
 from services.common.checkpoint import Checkpoint
+from services.common.registry import KNOWN_MODELS
 from tests.checkpoints import copy_of
 from tests.fakes.hub import COMMIT, FakeHub, fill_cache, running
 
@@ -92,7 +93,8 @@ def test_pulling_offline_ends_with_the_next_step(tmp_path: Path) -> None:
     done = models_in_a_process("pull", "stt-2.6b-en", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "config.json of kyutai/stt-2.6b-en@main is not in the cache and HF_HUB_OFFLINE is set" in done.stderr
+    pinned = KNOWN_MODELS["stt-2.6b-en"].repositories["kyutai/stt-2.6b-en"]
+    assert f"config.json of kyutai/stt-2.6b-en@{pinned} is not in the cache and HF_HUB_OFFLINE is set" in done.stderr
 
 
 def test_the_list_says_what_a_model_is_and_whether_it_is_here(mini_checkpoint: Checkpoint, tmp_path: Path) -> None:

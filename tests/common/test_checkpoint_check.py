@@ -249,10 +249,18 @@ def test_without_sentencepiece_the_tokenizer_is_not_read(
 
 
 def test_the_shapes_of_the_published_models_are_those_of_the_published_files() -> None:
-    shape = {"dim": 2048, "n_q": 32, "card": 2048, "hidden_scale": 4.125}
+    shape = {"dim": 2048, "n_q": 32, "card": 2048, "hidden_scale": 4.125, "depformer_multi_linear": True}
     large = lm_tensors(shape | {"num_layers": 48, "text_card": 4000})
     data_bytes = 2 * sum(math.prod(tensor) for tensor in large.values())
     # The rest is the header.
     assert 0 < PUBLISHED_26B_BYTES - data_bytes < 50_000
     small = lm_tensors(shape | {"num_layers": 16, "text_card": 8000, "extra_heads_num_heads": 4})
     assert len(small) == PUBLISHED_1B_TENSORS
+
+
+def test_what_moshi_makes_besides_is_asked_for_too() -> None:
+    """The embedded model was refused for a bias and for a projection to a depformer that it does not have."""
+    plain = {"dim": 8, "n_q": 2, "card": 4, "num_layers": 1, "text_card": 5}
+    least = lm_tensors(plain | {"depformer_multi_linear": True})
+    besides = lm_tensors(plain | {"bias_proj": True}).keys() - least.keys()
+    assert besides == {"text_linear.bias", "depformer_in.0.weight"}

@@ -11,7 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+from services.common.registry import KNOWN_MODELS
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def commit_of(repository: str, other: str = COMMIT) -> str:
+    """Return the commit that a repository is at: what the registry pins, or the other one for unknown repositories."""
+    pins = {name: pin for model in KNOWN_MODELS.values() for name, pin in model.repositories.items() if pin != "main"}
+    return pins.get(repository, other)
 
 
 @dataclass
@@ -49,7 +57,8 @@ def running(hub: FakeHub) -> Iterator[FakeHub]:
                 return self._refuse(403, "GatedRepo")
             if repository not in hub.repositories:
                 return self._refuse(401, "RepoNotFound")
-            if revision not in ("main", hub.commit):
+            commit = commit_of(repository, hub.commit)
+            if revision not in ("main", hub.commit, commit):
                 return self._refuse(404, "RevisionNotFound")
             file = hub.repositories[repository] / name
             if not file.is_file():
@@ -57,7 +66,7 @@ def running(hub: FakeHub) -> Iterator[FakeHub]:
             content = file.read_bytes()
             self.send_response(200)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", hub.commit)
+            self.send_header("X-Repo-Commit", revision if revision == commit else hub.commit)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if with_body:
@@ -86,8 +95,9 @@ def running(hub: FakeHub) -> Iterator[FakeHub]:
         thread.join()
 
 
-def fill_cache(cache: Path, repository: str, files: Path, commit: str = COMMIT, revision: str = "main") -> Path:
+def fill_cache(cache: Path, repository: str, files: Path, commit: str | None = None, revision: str = "main") -> Path:
     """Lay out a repository in a cache as huggingface_hub does after fetching it; returns the snapshot's folder."""
+    commit = commit or commit_of(repository)
     folder = cache / f"models--{repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / revision).write_text(commit)

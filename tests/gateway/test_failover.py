@@ -29,13 +29,21 @@ def stack_of_two(slots: int = 4, **gateway: object) -> Stack:
     return Stack(codecs, lms, **gateway)
 
 
-def in_use(workers: list[RunningWorker]) -> RunningWorker:
-    """Return the worker that has sessions."""
-    return next(worker for worker in workers if worker.slots_free < worker.worker.loop.slots.total)
+KILLED: set[RunningWorker] = set()
+
+
+async def in_use(workers: list[RunningWorker]) -> RunningWorker:
+    """Return the worker that has sessions; waits for one, as a session may be on its way between two."""
+    while True:
+        for worker in workers:
+            if worker.slots_free < worker.worker.loop.slots.total and worker not in KILLED:
+                return worker
+        await asyncio.sleep(0.01)
 
 
 async def kill(worker: RunningWorker) -> None:
     """End a worker as kill -9 does: its connections break at once."""
+    KILLED.add(worker)
     await worker.process.server.server.stop(0)
     worker.worker.loop.stop()
 
@@ -56,6 +64,10 @@ async def talk(
     return await call.finish(timeout_s=30)
 
 
+async def kill_in_use(workers: list[RunningWorker]) -> None:
+    await kill(await in_use(workers))
+
+
 REQUESTS = [config(), *chunks(AUDIO[: 60 * 3840]), flush("middle"), *chunks(AUDIO[60 * 3840 :])]
 
 
@@ -68,7 +80,7 @@ async def undisturbed() -> list[tuple[str, float, float]]:
 @pytest.mark.parametrize("at", [1, 2, 9, 40, 61, 62, 63, 100, len(REQUESTS) - 1])
 async def test_a_worker_that_is_killed_costs_no_word(kind: str, at: int) -> None:
     async with stack_of_two() as stack:
-        responses = await talk(stack, REQUESTS, {at: lambda: kill(in_use(getattr(stack, kind)))})
+        responses = await talk(stack, REQUESTS, {at: lambda: kill_in_use(getattr(stack, kind))})
     assert words(responses) == await undisturbed()
     assert names(responses)[-1] == "session_ended"
     assert sum(name == "flush_done" for name in names(responses)) == 1
@@ -78,7 +90,7 @@ async def test_both_workers_killed_at_once_cost_no_word() -> None:
     async with stack_of_two() as stack:
 
         async def both() -> None:
-            await asyncio.gather(kill(in_use(stack.codecs)), kill(in_use(stack.lms)))
+            await asyncio.gather(kill_in_use(stack.codecs), kill_in_use(stack.lms))
 
         responses = await talk(stack, REQUESTS, {50: both})
     assert words(responses) == await undisturbed()
@@ -91,7 +103,7 @@ async def test_a_worker_killed_during_a_flush_that_resets_the_context_costs_no_w
     for kind in ("codecs", "lms"):
         for at in (61, 62, 63):
             async with stack_of_two() as stack:
-                responses = await talk(stack, requests, {at: lambda: kill(in_use(getattr(stack, kind)))})  # noqa: B023
+                responses = await talk(stack, requests, {at: lambda: kill_in_use(getattr(stack, kind))})  # noqa: B023
             assert words(responses) == expected, (kind, at)
 
 
@@ -99,7 +111,7 @@ async def test_a_worker_whose_step_hangs_counts_as_lost() -> None:
     async with stack_of_two(hung_after_s=0.2) as stack:
 
         async def hang() -> None:
-            in_use(stack.lms).engine.hang()
+            (await in_use(stack.lms)).engine.hang()
 
         responses = await talk(stack, REQUESTS, {30: hang})
         for worker in stack.lms:
@@ -111,7 +123,7 @@ async def test_an_engine_that_fails_costs_no_word() -> None:
     async with stack_of_two() as stack:
 
         async def fail() -> None:
-            engine = in_use(stack.lms).engine
+            engine = (await in_use(stack.lms)).engine
             engine.fail_at_step = len(engine.steps)
 
         responses = await talk(stack, REQUESTS, {30: fail})
@@ -124,7 +136,7 @@ async def test_a_draining_worker_hands_its_sessions_over_and_ends_empty(kind: st
         drained: list[RunningWorker] = []
 
         async def drain() -> None:
-            worker = in_use(getattr(stack, kind))
+            worker = await in_use(getattr(stack, kind))
             if worker not in drained:
                 drained.append(worker)
                 worker.stopping.set()
@@ -191,8 +203,8 @@ async def test_with_real_engines_the_tokens_after_a_failover_are_those_of_a_sess
     async with RealStack(mini_checkpoint, slots=2, workers=4) as stack:
         faults = {}
         for index, kind in enumerate(["codecs", "lms", "lms", "codecs", "lms"]):
-            faults[chance.randrange(12 * index + 3, 12 * index + 14)] = lambda kind=kind: kill(
-                in_use(getattr(stack, kind))
+            faults[chance.randrange(12 * index + 3, 12 * index + 14)] = lambda kind=kind: kill_in_use(
+                getattr(stack, kind)
             )
         responses = await talk(stack, requests, faults)
     assert words(responses) == expected

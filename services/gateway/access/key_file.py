@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from services.common.errors import ConfigError
-from services.gateway.access.api_key import SALT_BYTES, ApiKey, Grant
+from services.gateway.access.api_key import KEY_PREFIX, SALT_BYTES, ApiKey, Grant
 
-KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-KEY_ID_WANTED = "1 to 64 of A-Z a-z 0-9 . _ -"
+# Ids are in logs and messages, so a key put there by mistake must not pass as one.
+KEY_ID = re.compile(rf"(?!{KEY_PREFIX})[A-Za-z0-9._-]{{1,64}}")
+KEY_ID_WANTED = f"1 to 64 of A-Z a-z 0-9 . _ -, not beginning with {KEY_PREFIX}"
 
 _DIGEST_BYTES = 32
 _MOST = 1e9

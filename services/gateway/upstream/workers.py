@@ -95,7 +95,8 @@ class Workers:
             return self._seen[wanted]
         if not wanted:
             raise WorkerLost("no worker can be reached")
-        raise UnknownModel(f"wanted one of {', '.join(models) or 'none (no model is served now)'}, got {wanted!r}")
+        served = ", ".join(models) or "none (no model is served now)"
+        raise UnknownModel(f"wanted one of {served}, got {wanted[:100]!r}")
 
     async def open_lm(
         self,

@@ -116,7 +116,9 @@ class _WarningCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarningCo
     real time.
     """
     WARNING_CODE_STALLED: _WarningCode.ValueType  # 2
-    """There is sound, but no words come."""
+    """No word has come for 30 s of sound (louder than -45 dBFS). If it is speech that the model should know, a flush with
+    reset_context gives it a fresh start.
+    """
     WARNING_CODE_UNTRAINED_MODEL: _WarningCode.ValueType  # 3
     """The weights are seeded and untrained: words mean nothing."""
 
@@ -128,7 +130,9 @@ WARNING_CODE_LAGGING: WarningCode.ValueType  # 1
 real time.
 """
 WARNING_CODE_STALLED: WarningCode.ValueType  # 2
-"""There is sound, but no words come."""
+"""No word has come for 30 s of sound (louder than -45 dBFS). If it is speech that the model should know, a flush with
+reset_context gives it a fresh start.
+"""
 WARNING_CODE_UNTRAINED_MODEL: WarningCode.ValueType  # 3
 """The weights are seeded and untrained: words mean nothing."""
 Global___WarningCode: _TypeAlias = WarningCode  # noqa: Y015

@@ -74,7 +74,11 @@ class SpeechServiceStub:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
+    the initial metadata. A service with API keys wants one in every call: `x-api-key: KEY` or
+    `authorization: Bearer KEY`; with both, the former counts. A key that is revoked or expires ends its streams at their
+    next message. Quotas are counted by each gateway for itself.
+
+    Sizes: an `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     def __init__(self, channel):
@@ -149,7 +153,11 @@ class SpeechServiceServicer:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
+    the initial metadata. A service with API keys wants one in every call: `x-api-key: KEY` or
+    `authorization: Bearer KEY`; with both, the former counts. A key that is revoked or expires ends its streams at their
+    next message. Quotas are counted by each gateway for itself.
+
+    Sizes: an `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     def StreamingRecognize(self, request_iterator, context):
@@ -249,7 +257,11 @@ class SpeechService:
     a bug                                                       INTERNAL             INTERNAL
 
     Metadata: `x-request-id` (at most 128 characters of A-Z a-z 0-9 . _ -) is taken over or made, and is sent back in
-    the initial metadata. An `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
+    the initial metadata. A service with API keys wants one in every call: `x-api-key: KEY` or
+    `authorization: Bearer KEY`; with both, the former counts. A key that is revoked or expires ends its streams at their
+    next message. Quotas are counted by each gateway for itself.
+
+    Sizes: an `audio` message may have up to 1 MiB, a recording for Recognize 64 MiB.
     """
 
     @staticmethod
