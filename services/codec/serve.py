@@ -40,7 +40,7 @@ async def _serve(config: CodecConfig) -> int:
     def load_checkpoint() -> tuple[CodecEngine, codec_pb2.CodecInfo]:
         checkpoint = resolve(config.model, parts={Part.CODEC})
         # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
-        from services.codec.mimi_engine import load  # noqa: PLC0415
+        from services.codec.encoder_engine import load  # noqa: PLC0415
 
         engine = load(checkpoint, slots=config.slots, device=config.device, dtype=config.dtype, threads=config.threads)
         return engine, codec_info(checkpoint, engine)

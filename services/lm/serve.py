@@ -41,7 +41,7 @@ async def _serve(config: LmConfig) -> int:
         checkpoint = resolve(config.model, parts={Part.LM})
         facts = lm_facts(checkpoint)
         # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
-        from services.lm.lmgen_engine import load  # noqa: PLC0415
+        from services.lm.lm_engine import load  # noqa: PLC0415
 
         engine = load(
             checkpoint,
