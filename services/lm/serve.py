@@ -37,7 +37,7 @@ def run(config: LmConfig) -> int:
 
 async def _serve(config: LmConfig) -> int:
     def load_checkpoint() -> tuple[LmEngine, LmFacts]:
-        # First, as it takes no time: a wrong name or tokenizer should not be found after minutes of loading.
+        # First: a wrong name or tokenizer should not be found only once torch and the weights are loaded.
         checkpoint = resolve(config.model, parts={Part.LM})
         facts = lm_facts(checkpoint)
         # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
