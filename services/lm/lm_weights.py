@@ -160,7 +160,7 @@ def _norm(norm: Any, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None
     alpha = norm.alpha.float().flatten()
     if precision is Precision.BFLOAT16:
         return RmsNorm(len(alpha), norm.eps, alpha, alpha.device), None
-    return RmsNorm(len(alpha), norm.eps, None, alpha.device), alpha
+    return RmsNorm(len(alpha), norm.eps, None, alpha.device), alpha * len(alpha) ** 0.5
 
 
 def _prepare(

@@ -7,19 +7,22 @@ from torch.nn import functional
 
 
 class RmsNorm:
-    """x / sqrt(mean(x²) + eps) * alpha; alpha is None where it was multiplied into the matrix behind."""
+    """x / sqrt(mean(x²) + eps) * alpha.
+
+    Where alpha is None, the matrix behind has been multiplied by alpha and by sqrt(dim), and this leaves both out.
+    """
 
     def __init__(self, dim: int, eps: float, alpha: torch.Tensor | None, device: torch.device) -> None:
-        self._alpha = alpha
-        self._root = dim**0.5
+        self._scale = None if alpha is None else alpha * dim**0.5
         self._eps = torch.full((1, 1), dim * eps, device=device)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, dim]."""
         wide = x.float()
         norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-        inverse = torch.addcmul(self._eps, norm, norm).rsqrt_().mul_(self._root)
-        normed = wide * (inverse if self._alpha is None else self._alpha * inverse)
+        normed = wide * torch.addcmul(self._eps, norm, norm).rsqrt_()
+        if self._scale is not None:
+            normed *= self._scale
         return normed.to(x.dtype)
 
 

@@ -95,7 +95,9 @@ class Ring:
         self._rings = [
             torch.zeros(2, slots, heads, context, head_dim, dtype=dtype, device=device) for _ in range(layers)
         ]
+        # The same memory as steps want it: made once, as every view costs a call.
         self._flat = [ring.view(-1, head_dim) for ring in self._rings]
+        self._by_head = [(ring[0].flatten(0, 1), ring[1].flatten(0, 1)) for ring in self._rings]
 
     def reset(self, slot: int) -> None:
         """Forget a slot, values that are not numbers included."""
@@ -143,11 +145,11 @@ class Ring:
 
     def read(self, layer: int, slots: slice | torch.Tensor, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values, [rows * heads, keys, head_dim] each; in place where the slots follow each other."""
-        ring = self._rings[layer]
         if isinstance(slots, slice):
-            both = ring[:, slots]
-            return both[0].flatten(0, 1)[:, :keys], both[1].flatten(0, 1)[:, :keys]
-        both = ring[:, :, :, :keys].index_select(1, slots)
+            key, value = self._by_head[layer]
+            heads = slice(slots.start * self._heads, slots.stop * self._heads)
+            return key[heads, :keys], value[heads, :keys]
+        both = self._rings[layer][:, :, :, :keys].index_select(1, slots)
         return both[0].flatten(0, 1), both[1].flatten(0, 1)
 
     def _group(self, start: int, stop: int, slots: NDArray[np.int64], positions: NDArray[np.int64], keys: int) -> Group:

@@ -47,8 +47,8 @@ class Transformer:
         for index, layer in enumerate(self._layers):
             qkv = self._qkv(layer, x, turns)
             self._ring.write(index, plan.writes, qkv[:, 1:])
-            x = x + layer.output(self._attend(index, qkv[:, 0], plan))
-            x = x + layer.feed_forward(layer.norm_2(x))
+            x = layer.output(self._attend(index, qkv[:, 0], plan)).add_(x)
+            x = layer.feed_forward(layer.norm_2(x)).add_(x)
         return x
 
     def chunk(self, x: torch.Tensor, plan: ChunkPlan) -> torch.Tensor:
