@@ -24,5 +24,7 @@ class CodecConfig(WorkerSettings):
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         super().__post_init__()
+        if self.dtype == "int8":
+            raise ConfigError("DSM_DTYPE: int8 is for the LM: rounding changes codes")
         if not 1 <= self.slots <= 4096:
             raise ConfigError(f"DSM_CODEC_SLOTS: wanted 1 to 4096, got {self.slots}")

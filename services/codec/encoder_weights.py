@@ -152,7 +152,7 @@ def _pack(model: MimiModel, device: torch.device, precision: Precision) -> Encod
         quantizers.append(_quantizer(model.quantizer.rvq_rest))
     return EncoderWeights(
         device=device,
-        dtype=precision.activations,
+        dtype=precision.activations(device),
         dim=int(model.dimension),
         attention_heads=int(attention.num_heads),
         context=int(attention.context),
@@ -197,7 +197,8 @@ class _FeedForward:
 
 def _norm(norm: Any, precision: Precision) -> LayerNorm:
     assert type(norm) is nn.LayerNorm
-    return LayerNorm(norm.weight.to(precision.activations), norm.bias.to(precision.activations), norm.eps)
+    dtype = precision.activations(norm.weight.device)
+    return LayerNorm(norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
 
 
 def _scaled(weight: torch.Tensor, scale: Any) -> torch.Tensor:

@@ -32,7 +32,7 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _WATCH_EVERY_S = 0.5
 
 DEVICES = ("auto", "cpu", "cuda")
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class WorkerSettings(ServerSettings):
         "DSM_DEVICE", "Where the model runs: auto (cuda if there is one), cpu or cuda", default="auto"
     )
     dtype: str = setting(
-        "DSM_DTYPE", "Precision: auto (bfloat16 for the LM on cuda, else float32), float32 or bfloat16", default="auto"
+        "DSM_DTYPE",
+        "Precision: auto (bfloat16 for the LM on cuda, else float32), float32, bfloat16 or, for the LM on a CPU, int8",
+        default="auto",
     )
     threads: int = setting("DSM_THREADS", "CPU threads of the model; 0 leaves it to torch", default=0)
     credit_frames: int = setting(

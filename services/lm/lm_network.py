@@ -29,7 +29,7 @@ class LmNetwork:
             heads=weights.attention_heads,
             context=weights.context,
             head_dim=weights.head_dim,
-            dtype=weights.embeddings.dtype,
+            dtype=weights.dtype,
             device=self._device,
         )
         self._transformer = Transformer(
@@ -72,4 +72,4 @@ class LmNetwork:
 
     def _embed(self, tokens: NDArray[np.int64]) -> torch.Tensor:
         entries = torch.from_numpy(tokens + self._first).to(self._device)
-        return functional.embedding_bag(entries, self._weights.embeddings, mode="sum")
+        return functional.embedding_bag(entries, self._weights.embeddings, mode="sum").to(self._weights.dtype)

@@ -31,10 +31,12 @@ from services.neural.transformer import Layer, Norm
 class LmWeights:
     """An LM, ready to be stepped.
 
+    dtype: of what flows between the matrices.
     embeddings: [entries, dim], the text's first, then each codebook's; each ends with its initial token.
     output: from the transformer's last rows to [text_cardinality + heads * head_classes].
     """
 
+    dtype: torch.dtype
     dim: int
     attention_heads: int
     context: int
@@ -58,7 +60,7 @@ class LmWeights:
 def load_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> LmWeights:
     """Load an LM. Raises CheckpointError if the weights do not fit the config or are not of a speech-to-text model."""
     # bfloat16 weights are taken as they are; what is computed from weights is computed in float32.
-    model = load_model(checkpoint, device, precision.activations)
+    model = load_model(checkpoint, device, torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32)
     try:
         return _pack(model, precision)
     except (AttributeError, AssertionError, IndexError) as error:
@@ -104,6 +106,7 @@ def _pack(model: Any, precision: Precision) -> LmWeights:
         # A layer at a time, so that a model of gigabytes is never there twice.
         layer.to_empty(device="meta")
     return LmWeights(
+        dtype=precision.activations(embeddings.device),
         dim=int(model.dim),
         attention_heads=int(attention.num_heads),
         context=int(attention.context),
