@@ -45,6 +45,11 @@ class LmNetwork:
             [weights.text_cardinality] + [weights.cardinality] * weights.codebooks
         )
 
+    @property
+    def reach(self) -> int:
+        """Return the last positions that a slot's state depends on."""
+        return len(self._weights.layers) * (self.ring.context - 1) + 1
+
     def step(self, slots: NDArray[np.int64], tokens: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Advance some slots by one position each.
 

@@ -13,9 +13,17 @@ from services.neural.pace import Pace
 
 
 def replay(network: LmNetwork, slot: int, history: History) -> Iterator[None]:
-    """Bring a slot, newly reset, to the state after a history; each `next` is one chunk."""
+    """Bring a slot, newly reset, to the state after a history; each `next` is one chunk.
+
+    Only the end of a long history is computed. What is left of it are the keys and values of the last `context`
+    positions; those of the first layer need nothing before them, those of each layer above the hidden states of
+    context - 1 more positions. Whatever came before those reaches nothing that stays.
+    """
     tokens = history_tokens(network.initial, history)
-    pace, done = Pace(first=64, largest=512), 0
+    done = max(0, len(tokens) - network.reach)
+    network.ring.skip(slot, done)
+    # Attention of a chunk costs its length times what it can see, and most of a very long one sees but itself.
+    pace = Pace(first=64, largest=min(512, max(64, network.ring.context)))
     while done < len(tokens):
         with pace:
             network.chunk(slot, tokens[done : done + pace.size])

@@ -105,6 +105,10 @@ class Ring:
             ring[:, slot, :, : min(self.context, int(self.ends[slot]))] = 0
         self.ends[slot] = 0
 
+    def skip(self, slot: int, positions: int) -> None:
+        """Let a slot, newly reset, begin at a later position; what it attends to before that counts as zeros."""
+        self.ends[slot] = positions
+
     def plan_step(self, slots: NDArray[np.int64]) -> StepPlan:
         """Plan one frame of each of these distinct slots."""
         count = self.frame_positions

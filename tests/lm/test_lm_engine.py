@@ -137,6 +137,20 @@ def test_a_replay_longer_than_one_call_takes_is_exact(engine: BatchedLmEngine, m
         assert answer.text_tokens.tolist() == expected.text_tokens[frames + 1 : frames + 21].tolist()
 
 
+@pytest.mark.parametrize("frames", [45, 46, 47, 48, 300])
+def test_a_replay_leaves_the_state_that_single_steps_leave(engine: BatchedLmEngine, frames: int):
+    """Tokens are too coarse to tell. Of a history longer than 2 * 23 + 1 positions the beginning is not computed."""
+    codes = random_codes(frames, 20)
+    engine.open(3)
+    answer = run(engine, 3, np.concatenate([NOTHING, codes]))
+    for _ in engine.open(4, History(codes, answer.text_tokens)) or ():
+        pass
+    ring = engine._network.ring
+    assert ring.ends[4] == ring.ends[3] == frames + 1
+    for layer in ring._rings:
+        torch.testing.assert_close(layer[:, 4], layer[:, 3], rtol=0, atol=1e-4)
+
+
 def test_codes_and_histories_may_be_read_only(engine: BatchedLmEngine, codes: NDArray[np.uint16]):
     """As arrays made from a message's bytes are."""
     frozen = np.frombuffer(codes[:2].tobytes(), np.uint16).reshape(2, 6)
