@@ -69,8 +69,8 @@ async def transcribe(stub: Any, requests: Iterable[Request], **call: Any) -> lis
 class Conversation:
     """A call whose requests depend on its responses."""
 
-    def __init__(self, stub: Any) -> None:
-        self.call = stub.StreamingRecognize()
+    def __init__(self, stub: Any, **call: Any) -> None:
+        self.call = stub.StreamingRecognize(**call)
         self.responses: list[Response] = []
 
     async def send(self, *requests: Request) -> None:

@@ -21,6 +21,14 @@ from services.cli.child import Child, State
 
 MODULES = {"codec": "services.codec", "lm": "services.lm", "gateway": "services.gateway"}
 _POLL_S = 0.1
+_TLS_VARIABLES = (
+    "DSM_TLS_CERT_FILE",
+    "DSM_TLS_KEY_FILE",
+    "DSM_MTLS_CERT_FILE",
+    "DSM_MTLS_KEY_FILE",
+    "DSM_MTLS_CA_FILE",
+    "DSM_MTLS_SERVER_NAME",
+)
 
 
 class StackStartTimeout(Exception):
@@ -57,6 +65,9 @@ class LocalStack:
         # times slower was seen.
         threads = os.environ.get("DSM_THREADS", str(max(1, (os.cpu_count() or 1) // (codecs + lms))))
         settings = {"DSM_LOG_LEVEL": "info", "DSM_LOG_FORMAT": "json", "DSM_THREADS": threads}
+        # It is for development, on loopback: reflection on, and no certificates, which the probes here do not have.
+        settings |= {"DSM_REFLECTION": os.environ.get("DSM_REFLECTION", "true"), "DSM_HEALTH_LISTEN": ""}
+        settings |= dict.fromkeys(_TLS_VARIABLES, "")
         self._environment = {**settings, **(environment or {})}
         for service in ("CODEC", "LM"):
             if model is not None:

@@ -20,7 +20,9 @@ import structlog
 from services.common.env import setting
 from services.common.errors import ConfigError, EngineFailed
 from services.common.grpc_server import GrpcServer
+from services.common.server_settings import ServerSettings
 from services.common.step_loop import STEP_THREAD_SUFFIX
+from services.common.tls import Certificates
 from services.common.worker_stream import Worker
 
 _log = structlog.get_logger()
@@ -34,7 +36,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(ServerSettings):
     """Settings that both kinds of worker have."""
 
     device: str = setting(
@@ -51,12 +53,12 @@ class WorkerSettings:
         "DSM_STUCK_AFTER_S", "A step that takes longer makes the worker unhealthy, seconds", default=10.0
     )
     drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
-    reflection: bool = setting("DSM_REFLECTION", "Answer gRPC reflection", default=True)
     log_level: str = setting("DSM_LOG_LEVEL", "debug, info, warning or error", default="info")
     log_format: str = setting("DSM_LOG_FORMAT", "json or console", default="json")
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        super().__post_init__()
         if self.device not in DEVICES:
             raise ConfigError(f"DSM_DEVICE: wanted one of {', '.join(DEVICES)}, got {self.device!r}")
         if self.dtype not in DTYPES:
@@ -93,10 +95,15 @@ class WorkerProcess:
         add_servicer: Callable[[grpc.aio.Server], None],
         settings: WorkerSettings,
     ) -> None:
-        """service: the full gRPC name. add_servicer: adds the servicer to the server; called before it starts."""
+        """service: the full gRPC name. add_servicer: adds the servicer to the server; called before it starts.
+
+        Raises ConfigError for a certificate that cannot be used.
+        """
         self.worker = worker
         self._settings = settings
-        self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings.reflection)
+        files = settings.mtls_files
+        certificates = Certificates(files) if files else None
+        self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings, certificates)
         add_servicer(self.server.server)
         self._failure: EngineFailed | None = None
         self._stop_soon = asyncio.Event()

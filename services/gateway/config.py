@@ -7,10 +7,12 @@ from pathlib import Path
 
 from services.common.env import setting
 from services.common.errors import ConfigError
+from services.common.server_settings import ServerSettings
+from services.common.tls import CertificateFiles, certificate_files
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewayConfig:
+class GatewayConfig(ServerSettings):
     """Settings of a gateway, from DSM_… variables or flags."""
 
     listen: str = setting(
@@ -33,6 +35,18 @@ class GatewayConfig:
         "DSM_API_KEYS_FILE",
         "The keys that callers must have, and their quotas; without it everybody may call (see dsm-stt keys)",
         default=None,
+    )
+    tls_cert_file: Path | None = setting(
+        "DSM_TLS_CERT_FILE", "Certificate chain of the public API, PEM; without it there is no TLS", default=None
+    )
+    tls_key_file: Path | None = setting("DSM_TLS_KEY_FILE", "The private key of that certificate, PEM", default=None)
+    mtls_server_name: str = setting(
+        "DSM_MTLS_SERVER_NAME",
+        "The name that the certificates of all workers must have; empty: the host of their address",
+        default="",
+    )
+    max_streams_per_peer: int = setting(
+        "DSM_MAX_STREAMS_PER_PEER", "Sessions at once from one IP address; 0: no limit", default=0
     )
     admission_wait_s: float = setting(
         "DSM_ADMISSION_WAIT_S", "How long a new session waits for a slot, seconds", default=2.0
@@ -67,12 +81,17 @@ class GatewayConfig:
     )
     resolve_every_s: float = setting("DSM_RESOLVE_EVERY_S", "Time between two look-ups of dns:/// names", default=5.0)
     drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
-    reflection: bool = setting("DSM_REFLECTION", "Answer gRPC reflection", default=True)
     log_level: str = setting("DSM_LOG_LEVEL", "debug, info, warning or error", default="info")
     log_format: str = setting("DSM_LOG_FORMAT", "json or console", default="json")
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        super().__post_init__()
+        _ = self.tls_files
+        if self.max_streams_per_peer < 0:
+            raise ConfigError(f"DSM_MAX_STREAMS_PER_PEER: wanted 0 or more, got {self.max_streams_per_peer}")
+        if self.mtls_server_name and not self.mtls_files:
+            raise ConfigError("DSM_MTLS_SERVER_NAME: wanted DSM_MTLS_CERT_FILE and its key and CA beside it")
         if not self.codecs or not self.lms:
             raise ConfigError("DSM_GATEWAY_CODECS and DSM_GATEWAY_LMS: wanted at least one address each")
         for name in (
@@ -98,3 +117,8 @@ class GatewayConfig:
                 f"DSM_IDLE_TIMEOUT_S: wanted at most DSM_MAX_IDLE_TIMEOUT_S ({self.max_idle_timeout_s}), "
                 f"got {self.idle_timeout_s}"
             )
+
+    @property
+    def tls_files(self) -> CertificateFiles | None:
+        """Return the files for the public port; None without TLS. Raises ConfigError for half of them."""
+        return certificate_files({"DSM_TLS_CERT_FILE": self.tls_cert_file, "DSM_TLS_KEY_FILE": self.tls_key_file})

@@ -10,7 +10,9 @@ from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
 from services.common.env import public_values
 from services.common.grpc_server import GrpcServer, stop_on_signals
 from services.common.log import configure_logging
+from services.common.tls import Certificates
 from services.gateway.access.keys import ApiKeys
+from services.gateway.access.peers import PeerStreams
 from services.gateway.config import GatewayConfig
 from services.gateway.servicer import SpeechServicer
 from services.gateway.sessions import Sessions
@@ -21,6 +23,7 @@ _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 _MAX_MESSAGE_BYTES = 65 * 1024 * 1024
 _WATCH_EVERY_S = 0.2
 _FOLLOW_KEYS_EVERY_S = 1.0
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 _log = structlog.get_logger()
 
@@ -29,6 +32,10 @@ def run(config: GatewayConfig) -> int:
     """Run a gateway until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "gateway")
     _log.info("starting", **public_values(config))
+    if config.api_keys_file and not config.tls_files and not config.listen.startswith(_LOOPBACK):
+        _log.warning(
+            "API keys come in plain text unless something in front of this port ends TLS", listen=config.listen
+        )
     return asyncio.run(_serve(config))
 
 
@@ -37,15 +44,18 @@ async def _serve(config: GatewayConfig) -> int:
 
 
 class GatewayProcess:
-    """A gateway and what it is made of. Raises ConfigError for wrong addresses and for a keys file with a mistake."""
+    """A gateway and what it is made of. Raises ConfigError for wrong addresses, keys files and certificates."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self.workers = Workers(config)
         self.sessions = Sessions(self.workers, config)
         self.api_keys = ApiKeys(config.api_keys_file)
-        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config.reflection)
-        servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, config)
+        files = config.tls_files
+        certificates = Certificates(files) if files else None
+        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config, certificates)
+        peers = PeerStreams(config.max_streams_per_peer)
+        servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, peers, config)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, self.server.server)
 
     async def run(self, stopping: asyncio.Event) -> int:

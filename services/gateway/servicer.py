@@ -12,6 +12,7 @@ from services.common.errors import BadConfig
 from services.common.framing import FRAME_MS
 from services.gateway.access.caller import Caller
 from services.gateway.access.keys import ApiKeys
+from services.gateway.access.peers import PeerStreams
 from services.gateway.config import GatewayConfig
 from services.gateway.durations import from_ms
 from services.gateway.feed import Feed
@@ -25,10 +26,13 @@ from services.gateway.upstream.workers import Workers
 class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     """Serves callers; one pipeline a session does the work."""
 
-    def __init__(self, workers: Workers, sessions: Sessions, api_keys: ApiKeys, config: GatewayConfig) -> None:
+    def __init__(
+        self, workers: Workers, sessions: Sessions, api_keys: ApiKeys, peers: PeerStreams, config: GatewayConfig
+    ) -> None:
         self._workers = workers
         self._sessions = sessions
         self._api_keys = api_keys
+        self._peers = peers
         self._config = config
 
     async def StreamingRecognize(
@@ -36,7 +40,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[speech_pb2.StreamingRecognizeResponse]:
         """Transcribe a stream."""
         caller = self._authenticate(context)
-        with caller.stream():
+        with self._peers.stream(context.peer()), caller.stream():
             requests = aiter(request_iterator)
             config = await self._first_config(requests)
             options = session_options(config, self._find_model(caller, config.model), self._config)
@@ -68,7 +72,7 @@ class SpeechServicer(speech_pb2_grpc.SpeechServiceServicer):
     async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
         """Transcribe one recording."""
         caller = self._authenticate(context)
-        with caller.stream():
+        with self._peers.stream(context.peer()), caller.stream():
             model = self._find_model(caller, request.config.model)
             options = session_options(request.config, model, self._config, whole_file=True)
             async with self._sessions.open(options) as session:

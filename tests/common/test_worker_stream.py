@@ -285,28 +285,29 @@ async def test_a_gateway_that_reads_nothing_is_not_read_either() -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "cut the wire"])
 async def test_a_gateway_that_reads_nothing_frees_its_slots_when_it_goes(how: str) -> None:
-    async with codec() as running, Wire(running.process.server.port) as wire:
-        # The wire must be there first.
-        async with grpc.aio.insecure_channel(wire.address, options=CHANNEL_OPTIONS) as channel:
-            call = CodecCall(codec_pb2_grpc.CodecServiceStub(channel).Encode())
-            await call.open(1, 2)
-            stream = next(iter(running.worker.streams))
+    async with (
+        codec() as running,
+        Wire(running.process.server.port) as wire,
+        grpc.aio.insecure_channel(wire.address, options=CHANNEL_OPTIONS) as channel,
+    ):
+        call = CodecCall(codec_pb2_grpc.CodecServiceStub(channel).Encode())
+        await call.open(1, 2)
 
-            async def flood() -> None:
-                while True:
-                    await call.send(Request(closes=range(2**32, 2**32 + 5_000)))
+        async def flood() -> None:
+            while True:
+                await call.send(Request(closes=range(2**32, 2**32 + 5_000)))
 
-            flooding = asyncio.create_task(flood())
-            await until(lambda: not stream._room.is_set())
-            del stream
-            if how == "cancel":
-                call.call.cancel()
-            else:
-                wire.cut()
-            await until(lambda: running.slots_free == 4)
-            assert not running.worker.streams
-            with suppress(asyncio.CancelledError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await flooding
+        flooding = asyncio.create_task(flood())
+        # The stream is held up in the middle of sending a response.
+        await until(lambda: not any(stream._room.is_set() for stream in running.worker.streams))
+        if how == "cancel":
+            call.call.cancel()
+        else:
+            wire.cut()
+        await until(lambda: running.slots_free == 4)
+        assert not running.worker.streams
+        with suppress(asyncio.CancelledError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await flooding
 
 
 async def test_a_draining_worker_takes_no_new_session_and_lets_the_present_ones_end() -> None:

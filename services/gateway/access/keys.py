@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from services.common.errors import ApiKeyInvalid, ConfigError
+from services.common.file_version import file_version
 from services.gateway.access.api_key import LEAST_KEY_CHARACTERS, ApiKey, Grant
 from services.gateway.access.caller import Caller, utc_now
 from services.gateway.access.key_file import read_keys
@@ -43,7 +44,7 @@ class ApiKeys:
         # Which version of the file was looked at last, whether it was good or not.
         self._version: tuple[int, ...] = ()
         if path is not None:
-            self._version = _version_of(path)
+            self._version = file_version(path)
             self._take(read_keys(path))
 
     def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
@@ -69,7 +70,7 @@ class ApiKeys:
 
     def refresh(self) -> None:
         """Read the file again if it changed. A file with a mistake is logged, and the keys stay what they were."""
-        if self._path is None or (version := _version_of(self._path)) == self._version:
+        if self._path is None or (version := file_version(self._path)) == self._version:
             return
         self._version = version
         try:
@@ -111,12 +112,3 @@ def _given_key(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     if len(key) < LEAST_KEY_CHARACTERS:
         raise ApiKeyInvalid(f"wanted an API key of at least {LEAST_KEY_CHARACTERS} characters, got {len(key)}")
     return key
-
-
-def _version_of(path: Path) -> tuple[int, ...]:
-    """Return what changes when the file is written or replaced; () while there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -13,6 +13,7 @@ from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from services.common.call import current_call
 from services.common.errors import ProtocolViolation
 from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from services.gateway.upstream.channels import OpenChannel, open_plain_channel
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 # Keeps a message below 1 MiB: 128 frames of float32.
@@ -58,8 +59,14 @@ class CodecSession(LinkSession[CodecListener]):
 class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, CodecSession]):
     """One stream to one codec worker."""
 
-    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
-        super().__init__(target, limits, on_change)
+    def __init__(
+        self,
+        target: str,
+        limits: LinkLimits,
+        on_change: Callable[[], None],
+        open_channel: OpenChannel = open_plain_channel,
+    ) -> None:
+        super().__init__(target, limits, on_change, open_channel)
         self.info = codec_pb2.CodecInfo()
         self.clear_pending()
 

@@ -19,6 +19,7 @@ import structlog
 
 from dsm_stt.worker.v1 import worker_pb2
 from services.common.errors import Draining, DsmError, NoCapacity, ProtocolViolation, UpstreamFault, WorkerLost
+from services.gateway.upstream.channels import OpenChannel
 
 _log = structlog.get_logger()
 
@@ -27,18 +28,6 @@ _LAST_RETRY_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
 # A worker says something every second.
 _SILENT_S = 2.0
-
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # Channels to one address must not share a connection: a new one after a loss must be new.
-    ("grpc.use_local_subchannel_pool", 1),
-    # Our own retries are quicker than the default back-off of up to two minutes.
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 
 
 class Listener(Protocol):
@@ -84,13 +73,17 @@ SessionT = TypeVar("SessionT", bound=LinkSession[Any])
 class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
-    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, target: str, limits: LinkLimits, on_change: Callable[[], None], open_channel: OpenChannel
+    ) -> None:
         """on_change: called whenever the worker's capacity or state has changed."""
         self.target = target
         self.connected = False
         self.capacity = worker_pb2.Capacity()
         self._limits = limits
         self._on_change = on_change
+        self._open_channel = open_channel
+        self._last_problem = ""
         self._sessions: dict[int, SessionT] = {}
         self._next_number = 1
         # Opens whose effect is not yet in `capacity`.
@@ -141,9 +134,9 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
                 await self._run_stream()
                 retry_s = _FIRST_RETRY_S
             except grpc.aio.AioRpcError as error:
-                _log.debug("worker link", target=self.target, code=error.code().name, message=error.details())
+                self._log_problem(f"{error.code().name}: {error.details()}")
             except (TimeoutError, ProtocolViolation) as error:
-                _log.warning("worker link", target=self.target, message=str(error) or "no heartbeat")
+                self._log_problem(str(error) or "no heartbeat")
             was_connected = self.connected
             self._lose()
             if was_connected:
@@ -151,12 +144,19 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             await asyncio.sleep(retry_s)
             retry_s = min(_LAST_RETRY_S, 2 * retry_s)
 
+    def _log_problem(self, problem: str) -> None:
+        """Warn of a problem once; it comes again with every try, and is forgotten once the worker is reached."""
+        log = _log.debug if problem == self._last_problem else _log.warning
+        log("worker link", target=self.target, message=problem)
+        self._last_problem = problem
+
     async def _run_stream(self) -> None:
-        async with grpc.aio.insecure_channel(self.target, options=CHANNEL_OPTIONS) as channel:
-            await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIMEOUT_S)
+        async with self._open_channel(self.target) as channel:
             call = self.start_call(channel)
             writer = asyncio.create_task(self._write(call))
             try:
+                # The call fails with the reason (a refused certificate, say); waiting for the channel never tells it.
+                await asyncio.wait_for(call.wait_for_connection(), _CONNECT_TIMEOUT_S)
                 await self._read(aiter(call))
             finally:
                 writer.cancel()
@@ -194,6 +194,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             raise ProtocolViolation(f"{self.target}: wanted info in the first response of a stream")
         self.on_info(response.info)
         self.connected = True
+        self._last_problem = ""
         _log.info("worker connected", target=self.target, slots=self.capacity.slots_total)
 
     @abstractmethod

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
 from services.common.call import current_call
+from services.gateway.upstream.channels import OpenChannel, open_plain_channel
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 
@@ -121,8 +122,14 @@ class ModelInfo:
 class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSession]):
     """One stream to one LM worker."""
 
-    def __init__(self, target: str, limits: LinkLimits, on_change: Callable[[], None]) -> None:
-        super().__init__(target, limits, on_change)
+    def __init__(
+        self,
+        target: str,
+        limits: LinkLimits,
+        on_change: Callable[[], None],
+        open_channel: OpenChannel = open_plain_channel,
+    ) -> None:
+        super().__init__(target, limits, on_change, open_channel)
         self.model: ModelInfo | None = None
         self._heads = 0
         self.clear_pending()

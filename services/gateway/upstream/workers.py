@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.common.errors import UnknownModel, WorkerLost
 from services.gateway.config import GatewayConfig
 from services.gateway.upstream.addresses import check_address
+from services.gateway.upstream.channels import channel_opener
 from services.gateway.upstream.codec_link import CodecLink, CodecListener, CodecSession
 from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits
@@ -33,22 +34,23 @@ class Workers:
     """The codec and LM workers of this gateway."""
 
     def __init__(self, config: GatewayConfig) -> None:
-        """Raises ConfigError for an address that is none."""
+        """Raises ConfigError for an address that is none, and for a certificate that cannot be used."""
         for address in (*config.codecs, *config.lms):
             check_address(address)
         self._config = config
         limits = LinkLimits(config.heartbeat_timeout_s, config.hung_after_s)
+        open_channel = channel_opener(config)
         self._codecs = WorkerPool(
             "codec",
             config.codecs,
-            lambda target, on_change: CodecLink(target, limits, on_change),
+            lambda target, on_change: CodecLink(target, limits, on_change, open_channel),
             resolve_every_s=config.resolve_every_s,
             queue_limit=config.admission_queue,
         )
         self._lms = WorkerPool(
             "LM",
             config.lms,
-            lambda target, on_change: LmLink(target, limits, on_change),
+            lambda target, on_change: LmLink(target, limits, on_change, open_channel),
             resolve_every_s=config.resolve_every_s,
             queue_limit=config.admission_queue,
         )
