@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check format format-check lint types contracts proto stubs lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step format format-check lint types contracts proto stubs lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,18 @@ stubs: setup ## Generate the Python stubs from the proto files
 lock: ## Lock the versions again after a change in pyproject.toml (ARGS=--upgrade for newer ones)
 	@test -x $(BIN)/uv || { echo "run 'make setup' first" >&2; exit 1; }
 	scripts/compile_locks.sh $(ARGS)
+
+chaos: setup $(MODEL) ## Kill, pause, cut off and restart workers under live sessions (ARGS=--help)
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+fuzz: setup ## Ten thousand senseless request sequences
+	$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+soak: setup $(MODEL) ## Half an hour of load, and a session of two hours of audio
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+bench-step: setup ## Step times of the engines against moshi's
+	$(BIN)/python -m benchmarks.step $(ARGS)
 
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -73,6 +73,8 @@ async def _run(settings: Settings) -> dict[str, Any]:
         await calm.run(rig.address)
         found["calm"] = {**figures(calm), **_since(began)}
         _show("undisturbed", found["calm"])
+        if found["calm"]["errors"]:
+            return found
         if settings.faults:
             disturbed = Load(calm.scripts)
             began = _now()

@@ -121,8 +121,10 @@ class Rig:
             environment = {**self._environment, **addresses, **listen}
             self.gateway = Child("gateway", MODULES["gateway"], environment, self._folder)
             async with asyncio.timeout(START_TIMEOUT_S):
-                while self.gateway.state is not State.SERVING:
-                    await asyncio.to_thread(self.gateway.poll)
+                children = [self.gateway, *(worker.child for worker in self.workers)]
+                while any(child.state is not State.SERVING for child in children):
+                    for child in children:
+                        await asyncio.to_thread(child.poll)
                     await asyncio.sleep(_POLL_S)
             for worker in self.workers:
                 await worker.ready()

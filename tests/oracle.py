@@ -63,6 +63,35 @@ def reference_tokens(
 
 
 @torch.no_grad()
+def reference_codes_of_many(checkpoint: Checkpoint, pcm: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Encode recordings of one length as rows of a batch. pcm: [recordings, samples].
+
+    Returns [recordings, frames, codebooks].
+    """
+    config = None if checkpoint.mimi_config is None else dict(checkpoint.mimi_config)
+    mimi = loaders.get_mimi(checkpoint.mimi_weights, config, num_codebooks=checkpoint.codebooks)
+    with no_compile(), mimi.streaming(len(pcm)):
+        codes = [mimi.encode(frame)[:, :, 0] for frame in torch.tensor(pcm)[:, None].split(FRAME_SAMPLES, 2)]
+    return torch.stack(codes, 1).numpy().astype(np.uint16)
+
+
+@torch.no_grad()
+def reference_tokens_of_many(checkpoint: Checkpoint, codes: NDArray[np.uint16]) -> NDArray[np.int32]:
+    """Step sessions of one length as rows of a batch. codes: [sessions, frames, codebooks].
+
+    Returns text tokens [sessions, frames + 1].
+    """
+    generator = LMGen(_lm(checkpoint), use_sampling=False)
+    tokens = []
+    with no_compile(), generator.streaming(len(codes)):
+        for frame in [codes[:, 0], *codes.swapaxes(0, 1)]:
+            answer = generator.step(torch.tensor(frame.astype(np.int64))[:, :, None])
+            assert answer is not None
+            tokens.append(answer[:, 0, 0])
+    return torch.stack(tokens, 1).numpy().astype(np.int32)
+
+
+@torch.no_grad()
 def reference_logits(
     checkpoint: Checkpoint, codes: NDArray[np.uint16], text_tokens: NDArray[np.int32]
 ) -> NDArray[np.float32]:

@@ -19,11 +19,12 @@ class AnyEngine(Protocol):
 
 
 def run_at_random(
-    engine: AnyEngine, sessions: Sequence[NDArray[Any]], seed: int, *, restart: float = 0.01
+    engine: AnyEngine, sessions: Sequence[NDArray[Any]], seed: int, *, restart: float = 0.01, burst: int = 1
 ) -> list[list[Any]]:
     """Feed every session's rows, [frames, width], to some slot, in order.
 
     restart: the probability, per step and session, that a session starts again from its first row in its slot.
+    burst: rows of a session that a step may have.
     Returns, per session, the answers of its last start: one row of what `step` returns for each row fed.
     """
     random = np.random.default_rng(seed)
@@ -40,12 +41,17 @@ def run_at_random(
             if random.random() < restart:
                 engine.open(slot)
                 answers[session].clear()
-        stepped = random.permutation([session for session in slot_of if random.random() < 0.7]).astype(np.int64)
-        if len(stepped):
-            rows = np.stack([sessions[session][len(answers[session])] for session in stepped])
-            result = engine.step(np.array([slot_of[session] for session in stepped], np.int64), rows)
+        chosen: list[int] = []
+        rows = []
+        for session in random.permutation([session for session in slot_of if random.random() < 0.7]).astype(np.int64):
+            done = len(answers[session])
+            for row in sessions[session][done : done + (1 if burst == 1 else int(random.integers(1, burst + 1)))]:
+                chosen.append(int(session))
+                rows.append(row)
+        if chosen:
+            result = engine.step(np.array([slot_of[session] for session in chosen], np.int64), np.stack(rows))
             parts = zip(*result, strict=True) if isinstance(result, tuple) else result
-            for session, answer in zip(stepped, parts, strict=True):
+            for session, answer in zip(chosen, parts, strict=True):
                 answers[session].append(answer)
         for session in [session for session in slot_of if len(answers[session]) == len(sessions[session])]:
             slot = slot_of.pop(session)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsm_stt.codec.v1 import codec_pb2
+from services.codec.encoder_engine import load as load_codec
 from services.codec.engine import CodecEngine
-from services.codec.mimi_engine import load as load_codec
 from services.codec.serve import codec_info, codec_process
 from services.common.checkpoint import Checkpoint
 from services.lm.engine import LmEngine
-from services.lm.lmgen_engine import load as load_lm
+from services.lm.lm_engine import load as load_lm
 from services.lm.serve import lm_facts, lm_process
 from services.lm.servicer import LmFacts
 from tests.recording_engine import RecordingLmEngine

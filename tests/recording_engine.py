@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ class RecordingLmEngine:
     def __init__(self, engine: LmEngine) -> None:
         self._engine = engine
         self.slots = engine.slots
+        self.burst = engine.burst
         self.codebooks = engine.codebooks
         self.cardinality = engine.cardinality
         self.text_cardinality = engine.text_cardinality
@@ -32,10 +34,11 @@ class RecordingLmEngine:
         self.records: list[Record] = []
         self._of_slot: dict[int, Record] = {}
 
-    def open(self, slot: int, history: History | None = None, /) -> None:
-        self._engine.open(slot, history)
+    def open(self, slot: int, history: History | None = None, /) -> Iterator[None] | None:
+        rest = self._engine.open(slot, history)
         self._of_slot[slot] = Record()
         self.records.append(self._of_slot[slot])
+        return rest
 
     def step(self, slots: NDArray[np.int64], codes: NDArray[np.uint16], /) -> LmStep:
         result = self._engine.step(slots, codes)

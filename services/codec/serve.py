@@ -38,10 +38,10 @@ def run(config: CodecConfig) -> int:
 
 async def _serve(config: CodecConfig) -> int:
     def load_checkpoint() -> tuple[CodecEngine, codec_pb2.CodecInfo]:
-        # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
-        from services.codec.mimi_engine import load  # noqa: PLC0415
-
         checkpoint = resolve(config.model, parts={Part.CODEC})
+        # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
+        from services.codec.encoder_engine import load  # noqa: PLC0415
+
         engine = load(checkpoint, slots=config.slots, device=config.device, dtype=config.dtype, threads=config.threads)
         return engine, codec_info(checkpoint, engine)
 

@@ -8,6 +8,7 @@ config modules of the services and the command line call this.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -73,9 +74,13 @@ def parse(text: str, kind: Any) -> Any:
         raise ValueError(f"wanted true or false, got {text!r}")
     if kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
-            raise ValueError(f"wanted {'a whole number' if kind is int else 'a number'}, got {text!r}") from None
+            number = math.nan
+        # No setting means anything as "nan" or "inf", and comparisons would let them through.
+        if not math.isfinite(number):
+            raise ValueError(f"wanted {'a whole number' if kind is int else 'a number'}, got {text!r}")
+        return number
     return Path(text) if kind is Path else text
 
 

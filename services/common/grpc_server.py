@@ -88,9 +88,14 @@ class GrpcServer:
         await self.server.start()
         if PORT_FILE_VARIABLE in os.environ:
             path = Path(os.environ[PORT_FILE_VARIABLE])
-            partial = path.with_suffix(".partial")
-            partial.write_text(f"{self.port}\n")
-            partial.rename(path)
+            # Renamed into place, so that nobody reads half a number.
+            partial = path.with_name(f"{path.name}.partial")
+            try:
+                partial.write_text(f"{self.port}\n")
+                partial.rename(path)
+            except OSError as error:
+                await self.server.stop(None)
+                raise ConfigError(f"{PORT_FILE_VARIABLE}: cannot write {path}: {error.strerror}") from None
         _log.info("listening", address=self._listen, port=self.port, tls=self._certificates is not None)
         return self.port
 

@@ -14,6 +14,9 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from services.common import errors
 
 DOMAIN = "dsm-stt"
+# A status travels in headers, of which clients take 8 KiB, and holds the message twice, a character in up to 12 bytes:
+# a longer one, which quotes what a caller sent, would reach the caller as an error about headers.
+MOST_MESSAGE_CHARACTERS = 300
 INTERNAL_MESSAGE = "internal error; the operator's log has it under this request id"
 
 CODE_AND_REASON: dict[type[errors.DsmError], tuple[grpc.StatusCode, str]] = {
@@ -43,17 +46,23 @@ def code_and_reason(error: BaseException) -> tuple[grpc.StatusCode, str]:
     return CODE_AND_REASON.get(type(error), (grpc.StatusCode.INTERNAL, "INTERNAL"))  # type: ignore[arg-type]
 
 
+def message_of(error: BaseException) -> str:
+    """Return an error's text for people, cut to a length that fits a status and a log line."""
+    text = str(error)
+    return text if len(text) <= MOST_MESSAGE_CHARACTERS else f"{text[:MOST_MESSAGE_CHARACTERS]} …"
+
+
 def status_of(error: BaseException) -> status_pb2.Status:
     """Build the status for an error, details included; an error that is not ours shows no detail."""
     code, reason = code_and_reason(error)
-    message = INTERNAL_MESSAGE if code is grpc.StatusCode.INTERNAL else str(error)
+    message = INTERNAL_MESSAGE if code is grpc.StatusCode.INTERNAL else message_of(error)
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)]
     if isinstance(error, errors.NoCapacity):
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, errors.QuotaExceeded):
-        violation = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=str(error))
+        violation = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=message)
         details.append(error_details_pb2.QuotaFailure(violations=[violation]))
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
     for detail in details:

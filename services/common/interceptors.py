@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from services.common import telemetry
 from services.common.call import REQUEST_ID_HEADER, Call, begin_call
 from services.common.errors import BadConfig, NotReady
-from services.common.grpc_status import code_and_reason, status_of
+from services.common.grpc_status import code_and_reason, message_of, status_of
 
 _log = structlog.get_logger()
 
@@ -62,13 +62,14 @@ def _unary(method: str, behavior: Callable[..., Awaitable[Any]]) -> Callable[...
         error: BaseException | None = None
         try:
             return await behavior(_readable(request), context)
-        except grpc.aio.AbortError:
+        except grpc.aio.AbortError as aborted:
+            error = aborted
             raise
         except (Exception, asyncio.CancelledError) as raised:
             error = raised
             await _abort(context, raised)
         finally:
-            _log_call(call, began_s, error)
+            _log_call(call, began_s, error, context)
 
     return serve
 
@@ -81,7 +82,8 @@ def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Call
         try:
             async for response in responses:
                 yield response
-        except grpc.aio.AbortError:
+        except grpc.aio.AbortError as aborted:
+            error = aborted
             raise
         except (Exception, asyncio.CancelledError, GeneratorExit) as raised:
             error = raised
@@ -89,7 +91,7 @@ def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Call
         finally:
             # The servicer's own `finally` must run now, not when the garbage collector finds it: it frees slots.
             await responses.aclose()  # type: ignore[attr-defined]
-            _log_call(call, began_s, error)
+            _log_call(call, began_s, error, context)
 
     return serve
 
@@ -146,19 +148,29 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BaseExcepti
     await context.abort(status.code, status.details, status.trailing_metadata)
 
 
-def _log_call(call: Call, began_s: float, error: BaseException | None) -> None:
+def _log_call(
+    call: Call, began_s: float, error: BaseException | None, context: grpc.aio.ServicerContext[Any, Any]
+) -> None:
     log = _log.bind(method=call.method, request_id=call.request_id, duration_s=round(time.monotonic() - began_s, 3))
     log = log.bind(**call.fields)
     if error is None:
         log.info("call", status="OK")
     elif isinstance(error, asyncio.CancelledError | GeneratorExit):
         log.info("call", status="CANCELLED")
+    elif isinstance(error, grpc.aio.AbortError):
+        # Not ours, then: a servicer of a library.
+        log.info("call", status=_code_name(context.code()))
     else:
         code, reason = code_and_reason(error)
         if code is grpc.StatusCode.INTERNAL:
             log.error("call", status=code.name, reason=reason, exc_info=error)
         elif isinstance(error, NotReady):
             # Gateways ask again and again until it is ready.
-            log.debug("call", status=code.name, reason=reason, message=str(error))
+            log.debug("call", status=code.name, reason=reason, message=message_of(error))
         else:
-            log.info("call", status=code.name, reason=reason, message=str(error))
+            log.info("call", status=code.name, reason=reason, message=message_of(error))
+
+
+def _code_name(code: Any) -> str:
+    """Name the code of a call; grpc.aio keeps it as the number that travels, the types say otherwise."""
+    return next((known.name for known in grpc.StatusCode if code in (known, known.value[0])), str(code))

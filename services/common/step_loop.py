@@ -3,6 +3,10 @@
 Codec and LM run the same loop over their engines:
 
     take commands and one frame of each ready session  ->  open / close slots  ->  one batched step  ->  deliver
+                                                                           ->  one piece of an opening under way
+
+A session with a backlog gets several frames a step while few others have any; a session that brings its past with it
+(a replay, a warm-up) gets it computed a piece at a time, between the steps of the others.
 
 Everything that touches the engine, loading included, happens in this thread. The event loop side only appends to
 inboxes and notifies a condition (no polling), and gets results back by one `call_soon_threadsafe` a step, addressed
@@ -16,7 +20,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +31,7 @@ from services.common.errors import DsmError, EngineFailed
 from services.common.slots import SlotTable
 
 STEP_THREAD_SUFFIX = "-step"
+_DONE = object()
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
@@ -36,12 +41,17 @@ class Engine(Protocol[ResultT_co]):
     """A batched model as the loop sees it; CodecEngine and LmEngine say what rows and results are."""
 
     slots: int
+    # Frames of one slot that a step takes; where it is more than 1, slots may repeat, their rows in order.
+    burst: int
 
-    def open(self, slot: int, history: Any | None = None) -> None:
-        """Start a session in a slot, from nothing or from a history."""
+    def open(self, slot: int, history: Any | None = None) -> Iterator[None] | None:
+        """Start a session in a slot, from nothing or from a history.
+
+        Returns what is left to do, each `next` a piece of it; the slot's next step does whatever is left by then.
+        """
 
     def step(self, slots: NDArray[np.int64], rows: NDArray[Any]) -> ResultT_co:
-        """Advance these distinct slots by one frame each; row i is the input of slots[i]."""
+        """Advance these slots; row i is the input of slots[i]."""
 
     def close(self, slot: int) -> None:
         """End the session in a slot."""
@@ -81,6 +91,8 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._condition = threading.Condition()
         self._commands: deque[tuple[int, bool, Any]] = deque()
         self._ready: dict[SessionT, None] = {}
+        # What is left of opening a slot; of the step thread alone.
+        self._openings: dict[int, Iterator[None]] = {}
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"{name}{STEP_THREAD_SUFFIX}", daemon=True)
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -193,31 +205,55 @@ class StepLoop(Generic[SessionT, ResultT]):
         """Wait for work and do it once; False when stopping."""
         with self._condition:
             self._busy_since_s = None
-            self._condition.wait_for(lambda: self._stopping or self._commands or self._ready)
+            self._condition.wait_for(lambda: self._stopping or self._commands or self._ready or self._openings)
             if self._stopping:
                 return False
             began_s = self._busy_since_s = time.monotonic()
             commands, self._commands = self._commands, deque()
-            sessions = list(self._ready)
-            rows = [session.inbox.popleft() for session in sessions]
+            sessions, rows = self._take_rows(engine.burst, commands)
             oldest_s = min((session.arrived_s for session in sessions), default=began_s)
             for session in sessions:
                 session.arrived_s = began_s
-                if not session.inbox:
-                    del self._ready[session]
         for slot, opening, history in commands:
             # Many openings with a history take long, all together; hung is only what hangs in one of them.
             self._busy_since_s = time.monotonic()
+            self._openings.pop(slot, None)
             if opening:
-                engine.open(slot, history)
+                rest = engine.open(slot, history)
+                if rest is not None:
+                    self._openings[slot] = rest
             else:
                 engine.close(slot)
         if sessions:
             started_s = self._busy_since_s = time.monotonic()
             result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
-            self._record(time.monotonic() - started_s, began_s - oldest_s, len(sessions))
+            self._record(time.monotonic() - started_s, began_s - oldest_s, len(set(sessions)))
             self._post(self._deliver, sessions, result)
+        if self._openings:
+            self._busy_since_s = time.monotonic()
+            slot, rest = next(iter(self._openings.items()))
+            # The oldest first, to its end: two at once would both take twice as long.
+            if next(rest, _DONE) is _DONE:
+                del self._openings[slot]
         return True
+
+    def _take_rows(
+        self, burst: int, commands: Sequence[tuple[int, bool, Any]]
+    ) -> tuple[list[SessionT], list[NDArray[Any]]]:
+        """Take the frames of the next step out of the inboxes; a session with several is there as often."""
+        opening = self._openings.keys() | {slot for slot, _, history in commands if history is not None}
+        ready = [session for session in self._ready if session.slot not in opening]
+        # Shared, so that the backlog of some never makes a step much longer for the others.
+        most = max(1, burst // max(1, len(ready)))
+        sessions: list[SessionT] = []
+        rows: list[NDArray[Any]] = []
+        for session in ready:
+            taken = min(most, len(session.inbox))
+            sessions.extend([session] * taken)
+            rows.extend(session.inbox.popleft() for _ in range(taken))
+            if not session.inbox:
+                del self._ready[session]
+        return sessions, rows
 
     def _record(self, step_s: float, queue_s: float, sessions: int) -> None:
         self.step_time_s = step_s if not self.step_time_s else 0.9 * self.step_time_s + 0.1 * step_s

@@ -37,12 +37,12 @@ def run(config: LmConfig) -> int:
 
 async def _serve(config: LmConfig) -> int:
     def load_checkpoint() -> tuple[LmEngine, LmFacts]:
-        # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
-        from services.lm.lmgen_engine import load  # noqa: PLC0415
-
+        # First: a wrong name or tokenizer should not be found only once torch and the weights are loaded.
         checkpoint = resolve(config.model, parts={Part.LM})
-        # First, as it takes no time: a wrong tokenizer should not be found after minutes of loading.
         facts = lm_facts(checkpoint)
+        # Imported in the step thread, which is the only one to touch torch; the server answers probes meanwhile.
+        from services.lm.lm_engine import load  # noqa: PLC0415
+
         engine = load(
             checkpoint,
             slots=config.slots,

@@ -41,6 +41,8 @@ class _Engine:
     steps, opened, closed: what was asked of the engine so far.
     """
 
+    burst = 1
+
     def __init__(self, slots: int, width: int, dtype: type[np.generic]) -> None:
         self.slots = slots
         self.fail_at_step: int | None = None

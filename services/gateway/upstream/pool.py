@@ -119,8 +119,17 @@ class WorkerPool(Generic[LinkT]):
             )
         self._waiting += 1
         try:
-            async with asyncio.timeout_at(deadline_s), self._turns.setdefault(what, asyncio.Lock()):
-                return await self._acquire_now(suits, open_on)
+            async with asyncio.timeout_at(deadline_s) as timeout:
+                while True:
+                    async with self._turns.setdefault(what, asyncio.Lock()):
+                        link, session = await self._ask(suits, open_on)
+                    # A slot is there; the deadline is for those that wait for one, and the next in line may ask, too.
+                    timeout.reschedule(None)
+                    try:
+                        return await self._opened(link, session)
+                    except (NoCapacity, Draining, WorkerLost):
+                        # Another gateway was quicker, or the worker has just gone: the next one, then.
+                        timeout.reschedule(deadline_s)
         except TimeoutError:
             if not any(suits(link) for link in self._links.values()):
                 raise WorkerLost(f"no {what} can be reached") from None
@@ -128,30 +137,28 @@ class WorkerPool(Generic[LinkT]):
         finally:
             self._waiting -= 1
 
-    async def _acquire_now(self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT]) -> SessionT:
-        """Try workers, the least loaded first, and wait for changes, for ever. Holds the turn: first in line."""
+    async def _ask(
+        self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT]
+    ) -> tuple[LinkT, SessionT]:
+        """Ask the least loaded worker for a session, as soon as one has room. Holds the turn: first in line."""
         while True:
             changed = self._changed
             candidates = [link for link in self._links.values() if suits(link) and link.available]
-            for link in sorted(candidates, key=lambda link: link.load):
-                session = open_on(link)
-                try:
-                    await self._opened(link, session)
-                except (NoCapacity, Draining, WorkerLost):
-                    # Another gateway was quicker, or the worker has just gone: the next one, then.
-                    continue
-                except asyncio.CancelledError:
-                    session.close()  # type: ignore[attr-defined]
-                    raise
-                return session
+            if candidates:
+                link = min(candidates, key=lambda link: link.load)
+                return link, open_on(link)
             await changed.wait()
 
-    async def _opened(self, link: LinkT, session: SessionT) -> None:
+    async def _opened(self, link: LinkT, session: SessionT) -> SessionT:
         """Wait for a worker's answer as long as the worker is heard of; raises what came of it."""
-        while not session.opening.done():
-            await asyncio.wait([session.opening], timeout=_LOOK_EVERY_S)
-            if link.silent and not session.opening.done():
-                # Stopped or cut off, which shows only later: the caller shall not wait for that.
-                session.close()  # type: ignore[attr-defined]
-                raise WorkerLost(f"the worker at {link.target} is silent")
-        session.opening.result()
+        try:
+            while not session.opening.done() and not link.silent:
+                await asyncio.wait([session.opening], timeout=_LOOK_EVERY_S)
+            if not session.opening.done():
+                # Stopped or cut off, which shows for sure only later: the caller shall not wait for that.
+                session.opening.set_exception(WorkerLost(f"the worker at {link.target} is silent"))
+            session.opening.result()
+        except BaseException:
+            session.close()  # type: ignore[attr-defined]
+            raise
+        return session

@@ -13,12 +13,12 @@ from moshi.modules.transformer import StreamingMultiheadAttention
 from moshi.utils.compile import no_compile
 from numpy.typing import NDArray
 
-from services.codec.mimi_warmup import warm_up
 from services.codec.mimi_weights import load_encoder
 from services.common.checkpoint import Checkpoint
 from services.common.errors import ConfigError, EngineFailed
 from services.common.framing import FRAME_SAMPLES
 from services.common.slot_guard import SlotGuard
+from tests.reference.mimi_warmup import warm_up
 
 # moshi calls plainly once, captures a CUDA graph on the second call and replays it from then on.
 _WARMUP_STEPS = 3

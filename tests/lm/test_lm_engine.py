@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from services.common.checkpoint import Checkpoint
 from services.common.errors import CheckpointError, ConfigError, EngineFailed
 from services.lm.engine import History, LmStep
-from services.lm.lmgen_engine import LmGenEngine, load
+from services.lm.lm_engine import BatchedLmEngine, load
 from tests.oracle import ReferenceTokens, reference_codes, reference_logits, reference_tokens
 from tests.random_sessions import run_at_random
 from training.seeded_audio import speech_like
@@ -27,7 +27,7 @@ def random_codes(frames: int, seed: int) -> NDArray[np.uint16]:
 
 
 @pytest.fixture(scope="module")
-def engine(mini_checkpoint: Checkpoint) -> LmGenEngine:
+def engine(mini_checkpoint: Checkpoint) -> BatchedLmEngine:
     return load(mini_checkpoint, slots=8, device="cpu")
 
 
@@ -41,7 +41,7 @@ def expected(mini_checkpoint: Checkpoint, codes: NDArray[np.uint16]) -> Referenc
     return reference_tokens(mini_checkpoint, codes)
 
 
-def run(engine: LmGenEngine, slot: int, codes: NDArray[np.uint16]) -> LmStep:
+def run(engine: BatchedLmEngine, slot: int, codes: NDArray[np.uint16]) -> LmStep:
     steps = [engine.step(np.array([slot]), frame[None]) for frame in codes]
     return LmStep(np.concatenate([step.text_tokens for step in steps]), np.concatenate([step.pauses for step in steps]))
 
@@ -54,7 +54,7 @@ def test_the_reference_tokens_and_pauses_vary(expected: ReferenceTokens):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sessions_that_come_and_go_get_the_tokens_they_get_alone(
-    engine: LmGenEngine, mini_checkpoint: Checkpoint, seed: int
+    engine: BatchedLmEngine, mini_checkpoint: Checkpoint, seed: int
 ):
     sessions = [random_codes(1 + frames, 100 * seed + index) for index, frames in enumerate(LENGTHS)]
     # The first row of each is for the step that takes no audio: random codes, which must not count.
@@ -66,7 +66,7 @@ def test_sessions_that_come_and_go_get_the_tokens_they_get_alone(
 
 
 def test_the_first_token_comes_of_the_initial_tokens_alone(
-    engine: LmGenEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens
+    engine: BatchedLmEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens
 ):
     logits = reference_logits(mini_checkpoint, codes, expected.text_tokens)
     for junk in (NOTHING, NOTHING + 63):
@@ -75,7 +75,7 @@ def test_the_first_token_comes_of_the_initial_tokens_alone(
 
 
 def test_the_tokens_are_those_of_the_whole_sequence_at_once(
-    engine: LmGenEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens
+    engine: BatchedLmEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens
 ):
     logits = reference_logits(mini_checkpoint, codes, expected.text_tokens)
     engine.open(0)
@@ -84,7 +84,7 @@ def test_the_tokens_are_those_of_the_whole_sequence_at_once(
 
 
 def test_a_slot_opened_again_knows_nothing_of_its_last_session(
-    engine: LmGenEngine, codes: NDArray[np.uint16], expected: ReferenceTokens
+    engine: BatchedLmEngine, codes: NDArray[np.uint16], expected: ReferenceTokens
 ):
     engine.open(2)
     run(engine, 2, random_codes(30, 7))
@@ -97,7 +97,7 @@ def test_a_slot_opened_again_knows_nothing_of_its_last_session(
 
 @pytest.mark.parametrize("frames", [0, 1, 22, 23, 24, 25, 48, 79])
 def test_after_a_replay_the_session_goes_on_as_if_never_interrupted(
-    engine: LmGenEngine, codes: NDArray[np.uint16], expected: ReferenceTokens, frames: int
+    engine: BatchedLmEngine, codes: NDArray[np.uint16], expected: ReferenceTokens, frames: int
 ):
     engine.open(0)
     engine.open(1)
@@ -113,7 +113,11 @@ def test_after_a_replay_the_session_goes_on_as_if_never_interrupted(
 
 @pytest.mark.parametrize("frames", [0, 23, 60])
 def test_a_replay_forces_its_text_whatever_the_model_would_have_said(
-    engine: LmGenEngine, mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens, frames: int
+    engine: BatchedLmEngine,
+    mini_checkpoint: Checkpoint,
+    codes: NDArray[np.uint16],
+    expected: ReferenceTokens,
+    frames: int,
 ):
     forced = np.random.default_rng(9).integers(0, 120, frames + 1).astype(np.int32)
     reference = reference_tokens(mini_checkpoint, codes, forced)
@@ -124,7 +128,7 @@ def test_a_replay_forces_its_text_whatever_the_model_would_have_said(
     np.testing.assert_allclose(answer.pauses, reference.pauses[frames + 1 :], atol=1e-5)
 
 
-def test_a_replay_longer_than_one_call_takes_is_exact(engine: LmGenEngine, mini_checkpoint: Checkpoint):
+def test_a_replay_longer_than_one_call_takes_is_exact(engine: BatchedLmEngine, mini_checkpoint: Checkpoint):
     codes = random_codes(620, 10)
     expected = reference_tokens(mini_checkpoint, codes)
     for frames in (255, 256, 600):
@@ -133,7 +137,7 @@ def test_a_replay_longer_than_one_call_takes_is_exact(engine: LmGenEngine, mini_
         assert answer.text_tokens.tolist() == expected.text_tokens[frames + 1 : frames + 21].tolist()
 
 
-def test_codes_and_histories_may_be_read_only(engine: LmGenEngine, codes: NDArray[np.uint16]):
+def test_codes_and_histories_may_be_read_only(engine: BatchedLmEngine, codes: NDArray[np.uint16]):
     """As arrays made from a message's bytes are."""
     frozen = np.frombuffer(codes[:2].tobytes(), np.uint16).reshape(2, 6)
     engine.open(0, History(frozen, np.frombuffer(np.zeros(3, np.int32).tobytes(), np.int32)))
@@ -141,7 +145,7 @@ def test_codes_and_histories_may_be_read_only(engine: LmGenEngine, codes: NDArra
 
 
 def test_the_answer_has_a_row_for_each_slot_in_the_order_given(
-    engine: LmGenEngine, codes: NDArray[np.uint16], expected: ReferenceTokens
+    engine: BatchedLmEngine, codes: NDArray[np.uint16], expected: ReferenceTokens
 ):
     for slot in (1, 4, 6):
         engine.open(slot)
@@ -154,7 +158,7 @@ def test_the_answer_has_a_row_for_each_slot_in_the_order_given(
     assert engine.step(np.empty(0, np.int64), np.empty((0, 6), np.uint16)).pauses.shape == (0, 4)
 
 
-def test_it_says_what_it_is(engine: LmGenEngine):
+def test_it_says_what_it_is(engine: BatchedLmEngine):
     assert (engine.slots, engine.codebooks, engine.heads) == (8, 6, 4)
     assert (engine.cardinality, engine.text_cardinality) == (64, 120)
 
@@ -174,6 +178,23 @@ def test_a_model_without_pause_heads_has_none(
     assert engine.heads == 0
     assert answer.pauses.shape == (10, 0)
     assert answer.text_tokens.tolist() == expected.text_tokens[:10].tolist()
+
+
+def test_a_model_with_a_bias_on_its_text_has_it(mini_checkpoint: Checkpoint, tmp_path: Path, codes: NDArray[np.uint16]):
+    """The embedded model has one, the published ones do not."""
+    random = np.random.default_rng(3)
+    bias = torch.tensor(random.standard_normal(120).astype(np.float32) * 3)
+    save_file({**load_file(mini_checkpoint.lm_weights), "text_linear.bias": bias}, tmp_path / "model.safetensors")
+    files = {**mini_checkpoint.files, "lm_weights": tmp_path / "model.safetensors"}
+    config = {**mini_checkpoint.config, "bias_proj": True}
+    checkpoint = dataclasses.replace(mini_checkpoint, config=config, files=files)
+    expected = reference_tokens(checkpoint, codes)
+    assert expected.text_tokens.tolist() != reference_tokens(mini_checkpoint, codes).text_tokens.tolist()
+    engine = load(checkpoint, slots=2, device="cpu")
+    engine.open(1)
+    answer = run(engine, 1, np.concatenate([NOTHING, codes]))
+    assert answer.text_tokens.tolist() == expected.text_tokens.tolist()
+    np.testing.assert_allclose(answer.pauses, expected.pauses, atol=1e-5)
 
 
 def test_a_temperature_samples(mini_checkpoint: Checkpoint, codes: NDArray[np.uint16], expected: ReferenceTokens):
@@ -202,7 +223,7 @@ def test_a_temperature_samples(mini_checkpoint: Checkpoint, codes: NDArray[np.ui
     ],
 )
 def test_wrong_input_is_refused_before_the_model_sees_it(
-    engine: LmGenEngine, slots: NDArray[np.int64], codes: NDArray[np.uint16], message: str
+    engine: BatchedLmEngine, slots: NDArray[np.int64], codes: NDArray[np.uint16], message: str
 ):
     engine.open(0)
     engine.close(7)
@@ -221,7 +242,7 @@ def test_wrong_input_is_refused_before_the_model_sees_it(
     ],
 )
 def test_a_wrong_history_is_refused(
-    engine: LmGenEngine, codes: NDArray[np.float64], text_tokens: NDArray[np.float64], message: str
+    engine: BatchedLmEngine, codes: NDArray[np.float64], text_tokens: NDArray[np.float64], message: str
 ):
     with pytest.raises(ValueError, match=message):
         engine.open(0, History(codes.astype(np.uint16), text_tokens.astype(np.int32)))
@@ -230,11 +251,11 @@ def test_a_wrong_history_is_refused(
 def test_what_the_model_raises_is_an_engine_failure(mini_checkpoint: Checkpoint):
     engine = load(mini_checkpoint, slots=1, device="cpu")
     engine.open(0)
-    engine._generator.lm_model.text_linear = None  # as good as any other way to make it raise
+    engine._network._weights = None  # as good as any other way to make it raise
     with pytest.raises(EngineFailed, match="while stepping 1 slots"):
         engine.step(np.array([0]), NOTHING)
     with pytest.raises(EngineFailed, match="while opening"):
-        engine.open(0, History(NOTHING, np.zeros(2, np.int32)))
+        list(engine.open(0, History(NOTHING, np.zeros(2, np.int32))) or ())
 
 
 def test_half_precision_steps_and_keeps_slots_apart(mini_checkpoint: Checkpoint, codes: NDArray[np.uint16]):

@@ -18,7 +18,7 @@ from services.common.checkpoint import Checkpoint
 from services.common.errors import CheckpointError, ConfigError, EngineFailed
 from services.common.slot_guard import SlotGuard
 from services.lm.engine import History, LmStep
-from services.lm.lmgen_replay import replay
+from tests.reference.lmgen_replay import replay
 
 # moshi calls plainly once, captures a CUDA graph on the second call and replays it from then on.
 _WARMUP_STEPS = 3

@@ -1,0 +1,1 @@
+"""moshi itself behind the engines' interfaces: what benchmarks compare with."""
