@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
