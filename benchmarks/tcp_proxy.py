@@ -69,7 +69,8 @@ class TcpProxy:
                 answers, there = await asyncio.open_connection(host, int(port))
                 self._writers.add(there)
                 await asyncio.gather(self._pump(reader, there, False), self._pump(answers, writer, True))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # Cancelled at the end of the run, where asyncio would print it.
             pass
         finally:
             for end in (writer, there):

@@ -1,4 +1,4 @@
-"""Mimi's encoder from Mimi's weights, without the half that decodes; `mimi_engine.load` calls it."""
+"""Mimi's encoder from Mimi's weights, without the half that decodes; `encoder_weights` calls it."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class GatewayConfig(ServerSettings):
                 raise ConfigError(f"{name}: wanted more than 0 seconds, got {getattr(self, name)}")
         if self.admission_wait_s < 0 or self.admission_queue < 0 or self.drain_s < 0:
             raise ConfigError("admission_wait_s, admission_queue and drain_s: wanted 0 or more")
-        # Both are sent in one message of at most 4 MiB.
+        # Both are sent in one message each, of at most 8 MiB.
         if not 0 < self.history_s <= 3000 or not 0 < self.codec_window_s <= 40:
             raise ConfigError(
                 "DSM_HISTORY_S and DSM_CODEC_WINDOW_S: wanted up to 3000 s and up to 40 s, "

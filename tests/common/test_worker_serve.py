@@ -206,8 +206,8 @@ async def services_by_reflection(running: RunningWorker) -> list[str]:
     return [service.name for answer in answers for service in answer.list_services_response.service]
 
 
-async def test_reflection_names_the_services() -> None:
-    async with serving(codec_worker(FakeCodecEngine())) as running:
+async def test_reflection_names_the_services_when_it_is_turned_on() -> None:
+    async with serving(codec_worker(FakeCodecEngine(), replace(SETTINGS, reflection=True))) as running:
         found = await services_by_reflection(running)
     assert sorted(found) == [
         "dsm_stt.codec.v1.CodecService",
@@ -216,8 +216,8 @@ async def test_reflection_names_the_services() -> None:
     ]
 
 
-async def test_reflection_can_be_turned_off() -> None:
-    async with serving(codec_worker(FakeCodecEngine(), replace(SETTINGS, reflection=False))) as running:
+async def test_reflection_is_off_otherwise() -> None:
+    async with serving(codec_worker(FakeCodecEngine())) as running:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await services_by_reflection(running)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

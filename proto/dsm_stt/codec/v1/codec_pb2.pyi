@@ -90,7 +90,7 @@ class SessionOpen(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     session: _builtins.int
-    """Chosen by the gateway, unique on this stream, never used again."""
+    """Chosen by the gateway, higher than every number used on this stream before."""
     warmup_pcm: _builtins.bytes
     """Audio to encode first, without answer, so that a session that was elsewhere continues here: whole frames of
     little-endian float32. At most 60 s.

@@ -77,7 +77,7 @@ class SessionOpen(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     session: _builtins.int
-    """Chosen by the gateway, unique on this stream, never used again."""
+    """Chosen by the gateway, higher than every number used on this stream before."""
     interim: _builtins.bool
     """Send words as they grow, with final = false."""
     traceparent: _builtins.str
