@@ -252,7 +252,7 @@ def taken_port() -> Iterator[int]:
     ("settings", "message"),
     [
         ({"device": "tpu"}, "DSM_DEVICE: wanted one of auto, cpu, cuda, got 'tpu'"),
-        ({"dtype": "int4"}, "DSM_DTYPE: wanted one of auto, float32, bfloat16, got 'int4'"),
+        ({"dtype": "int4"}, "DSM_DTYPE: wanted one of auto, float32, bfloat16, int8, got 'int4'"),
         ({"credit_frames": 1}, "DSM_CREDIT_FRAMES: wanted 2 to 256, got 1"),
         ({"credit_frames": 257}, "DSM_CREDIT_FRAMES: wanted 2 to 256, got 257"),
         ({"threads": -1}, "DSM_THREADS: wanted 0 or more, got -1"),
