@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from moshi.models import loaders
 from moshi.models.lm import LMGen
+from moshi.quantization import SplitResidualVectorQuantizer
 from moshi.utils.compile import no_compile
 from numpy.typing import NDArray
 
@@ -24,6 +25,14 @@ class ReferenceTokens(NamedTuple):
     text_tokens: NDArray[np.int32]
     # [frames + 1, heads].
     pauses: NDArray[np.float32]
+
+
+class ReferenceCodes(NamedTuple):
+    # [recordings, frames, codebooks].
+    codes: NDArray[np.uint16]
+    # Of the same shape: by what share the second nearest entry is farther than the nearest. Where that is less than
+    # what float32 rounds, either is right, and which one it is depends on the processor and on the batch.
+    margins: NDArray[np.float32]
 
 
 @torch.no_grad()
@@ -63,16 +72,31 @@ def reference_tokens(
 
 
 @torch.no_grad()
-def reference_codes_of_many(checkpoint: Checkpoint, pcm: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Encode recordings of one length as rows of a batch. pcm: [recordings, samples].
-
-    Returns [recordings, frames, codebooks].
-    """
+def reference_codes_of_many(checkpoint: Checkpoint, pcm: NDArray[np.float32]) -> ReferenceCodes:
+    """Encode recordings of one length as rows of a batch. pcm: [recordings, samples]."""
     config = None if checkpoint.mimi_config is None else dict(checkpoint.mimi_config)
     mimi = loaders.get_mimi(checkpoint.mimi_weights, config, num_codebooks=checkpoint.codebooks)
+    codes, margins = [], []
     with no_compile(), mimi.streaming(len(pcm)):
-        codes = [mimi.encode(frame)[:, :, 0] for frame in torch.tensor(pcm)[:, None].split(FRAME_SAMPLES, 2)]
-    return torch.stack(codes, 1).numpy().astype(np.uint16)
+        for frame in torch.tensor(pcm)[:, None].split(FRAME_SAMPLES, 2):
+            latent = mimi.encode_to_latent(frame, quantize=False)
+            codes.append(mimi.quantizer.encode(latent)[:, :, 0])
+            margins.append(_margins(mimi.quantizer, latent))
+    return ReferenceCodes(torch.stack(codes, 1).numpy().astype(np.uint16), torch.stack(margins, 1).numpy())
+
+
+def _margins(quantizer: SplitResidualVectorQuantizer, latent: torch.Tensor) -> torch.Tensor:
+    """latent: [batch, dim, 1]. Returns [batch, codebooks]: see ReferenceCodes.margins."""
+    margins = []
+    for part in (quantizer.rvq_first, quantizer.rvq_rest):
+        residual = part.input_proj(latent)
+        for layer in part.vq.layers[: part.n_q]:
+            embedding = layer._codebook.embedding
+            distances = torch.cdist(layer.project_in(residual[:, :, 0]).double(), embedding.double())
+            nearest, next_nearest = distances.topk(2, largest=False).values.unbind(1)
+            margins.append((next_nearest - nearest) / nearest)
+            residual = residual - layer.decode(layer.encode(residual))
+    return torch.stack(margins, 1).float()
 
 
 @torch.no_grad()

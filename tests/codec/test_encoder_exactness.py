@@ -13,6 +13,9 @@ from tests.random_sessions import run_at_random
 from training.seeded_audio import speech_like
 
 SESSIONS, LONGEST = 46, 500
+# Two entries of a codebook are equally near when their distances differ by less than this share: float32 keeps 7 digits,
+# and a sum of squares loses some. Seen: one frame of 10 000, where they differed by 5e-8.
+ROUNDING = 1e-6
 
 
 @pytest.mark.parametrize("burst", [1, 8])
@@ -28,8 +31,12 @@ def test_every_code_of_10000_session_frames_is_the_one_of_mimi(mini_checkpoint: 
     sessions = [row[:length] for row, length in zip(frames, lengths, strict=True)]
     engine = load(mini_checkpoint, slots=24, device="cpu")
     answers = run_at_random(engine, sessions, seed=burst, restart=0.001, burst=burst)
-    wrong = sum(
-        int((np.array(codes) != row[:length]).any(axis=1).sum())
-        for row, length, codes in zip(expected, lengths, answers, strict=True)
-    )
+    wrong, ties = 0, 0
+    for codes, margins, length, answer in zip(*expected, lengths, answers, strict=True):
+        differs = np.array(answer) != codes[:length]
+        for frame in np.flatnonzero(differs.any(axis=1)):
+            # What follows the first difference in a frame follows from it.
+            tie = margins[frame, differs[frame].argmax()] < ROUNDING
+            ties, wrong = ties + tie, wrong + (not tie)
     assert wrong == 0
+    assert ties <= lengths.sum() / 2_000
