@@ -13,8 +13,8 @@ from tests.random_sessions import run_at_random
 from training.seeded_audio import speech_like
 
 SESSIONS, LONGEST = 46, 500
-# Two entries of a codebook are equally near when their distances differ by less than this share: float32 keeps 7 digits,
-# and a sum of squares loses some. Seen: one frame of 10 000, where they differed by 5e-8.
+# Two entries of a codebook are equally near when their distances differ by less than this share: float32 keeps 7
+# digits, and a sum of squares loses some. Seen: one frame of 10 000, where they differed by 5e-8.
 ROUNDING = 1e-6
 
 
