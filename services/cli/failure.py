@@ -26,7 +26,8 @@ _NEXT_STEPS = {
     "INTERNAL": "A bug of the service: please give its operator the request id {request_id}.",
 }
 _NEXT_STEPS_WITHOUT_REASON = {
-    grpc.StatusCode.UNAVAILABLE: "Does the service run there? `dsm-stt serve` starts one on this machine.",
+    grpc.StatusCode.UNAVAILABLE: "Does the service run there? `dsm-stt serve` starts one on this machine. "
+    "If it speaks TLS, say --tls or --ca-file.",
     grpc.StatusCode.UNIMPLEMENTED: "Something else answers there. Is it the address of the gateway?",
     grpc.StatusCode.CANCELLED: "The connection was closed.",
 }
@@ -56,6 +57,12 @@ def explain(error: grpc.aio.AioRpcError, request_id: str) -> CallFailed:
         retry_s = max(1.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
         next_step = _NEXT_STEPS[info.reason].format(retry_s=retry_s, request_id=request_id)
         return CallFailed(info.reason, message, next_step)
+    if error.code() is grpc.StatusCode.UNAVAILABLE and "CERTIFICATE_VERIFY_FAILED" in message:
+        return CallFailed(
+            "UNAVAILABLE",
+            f"the service's certificate is not trusted: {message.rpartition(': ')[2]}",
+            "--ca-file names the CAs to trust; without it, --tls trusts the system's.",
+        )
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         # grpc's text lists every attempt; what matters stands last.
         message = f"the service cannot be reached: {message.rpartition(': ')[2]}"

@@ -6,11 +6,11 @@ import asyncio
 import signal
 from typing import Annotated
 
-import grpc
 import typer
 
 from dsm_stt.speech.v1 import speech_pb2_grpc
 from services.cli.clock import Clock
+from services.cli.connection import CaFileOption, Connection, TlsOption
 from services.cli.console import fail, note, out
 from services.cli.microphone import Microphone, NoMicrophone, load_audio_system
 from services.cli.target import asked_for, service_address
@@ -19,6 +19,8 @@ from services.cli.transcribe import SERVER_HELP, Transcriber
 
 def mic(
     server: Annotated[str | None, typer.Option(help=SERVER_HELP, metavar="HOST:PORT")] = None,
+    tls: TlsOption = False,
+    ca_file: CaFileOption = None,
     model: Annotated[str | None, typer.Option(help="Which model; without it, the service's default.")] = None,
     device: Annotated[
         str | None, typer.Option(help="Number or part of the name of an input device.", metavar="DEVICE")
@@ -33,6 +35,7 @@ def mic(
     interim: Annotated[bool, typer.Option("--interim/--no-interim", help="Show words while they grow.")] = True,
 ) -> None:
     """Transcribe the microphone until Ctrl-C, which brings out the last words; a second one stops at once."""
+    connection = Connection.from_options(server, tls, ca_file)
     try:
         system = load_audio_system()
         if list_devices:
@@ -50,7 +53,7 @@ def mic(
             stopping.set()
             loop.remove_signal_handler(signal.SIGINT)
 
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with connection.open(address) as channel:
             stub = speech_pb2_grpc.SpeechServiceStub(channel)
             transcriber = Transcriber(stub, asked_for(server, model), as_json, vad, interim, with_words=out.is_terminal)
             await transcriber.look_at_model()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 
 from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
 from services.cli.clock import Clock
+from services.cli.connection import CaFileOption, Connection, TlsOption
 from services.cli.console import fail, note, out, warn
 from services.cli.failure import CallFailed
 from services.cli.json_lines import error_line, response_lines, summary_line
@@ -118,6 +118,8 @@ async def _keep_drawing(view: LiveView) -> None:
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Recordings, in any format that FFmpeg reads.", metavar="FILE")],
     server: Annotated[str | None, typer.Option(help=SERVER_HELP, metavar="HOST:PORT")] = None,
+    tls: TlsOption = False,
+    ca_file: CaFileOption = None,
     model: Annotated[str | None, typer.Option(help="Which model; without it, the service's default.")] = None,
     rtf: Annotated[
         str,
@@ -145,6 +147,7 @@ def transcribe(
     Exit codes: 0 done, 1 the service failed, 2 wrong usage, or a file without audio.
     """
     speed = _speed(rtf)
+    connection = Connection.from_options(server, tls, ca_file)
     file_paths(files)
     try:
         recordings = [Recording.probe(path) for path in files]
@@ -152,7 +155,7 @@ def transcribe(
         fail(str(error))
 
     async def run_all(address: str) -> None:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with connection.open(address) as channel:
             stub = speech_pb2_grpc.SpeechServiceStub(channel)
             with_words = out.is_terminal if words is None else words
             transcriber = Transcriber(stub, asked_for(server, model), as_json, vad, interim, with_words)

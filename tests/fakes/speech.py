@@ -39,13 +39,19 @@ class FakeSpeech:
     metadata: list[dict[str, str]] = field(default_factory=list)
     audio_bytes: int = 0
     address: str = ""
+    # For TLS; without them it speaks plain text.
+    credentials: grpc.ServerCredentials | None = None
     # Set when a session's first audio has come.
     heard: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         self._server = grpc.server(ThreadPoolExecutor(4))
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(_Servicer(self), self._server)  # type: ignore[arg-type]
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if self.credentials is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", self.credentials)
+        self.address = f"127.0.0.1:{port}"
         self._server.start()
         return self
 
