@@ -1,7 +1,9 @@
 """A grpc.aio server as all our services run it: health, limits, TLS, one interceptor, graceful stop on a signal.
 
-Health: "" and the service's own name are NOT_SERVING from the first moment, SERVING when `set_serving(True)` is
-called, and NOT_SERVING again before the server stops.
+Health answers two questions. May calls come here? "" and the service's own name: NOT_SERVING from the first moment,
+SERVING when `set_serving(True)` is called, NOT_SERVING again before the server stops. Should a supervisor end the
+process? The name "liveness": SERVING from the first moment, while loading, draining or without workers too, and
+NOT_SERVING only after `set_alive(False)`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from services.common.tls import Certificates
 
 _log = structlog.get_logger()
 
+# The health name of what only a restart can heal.
+LIVENESS = "liveness"
 # Where a child started with port 0 tells which port it got.
 PORT_FILE_VARIABLE = "DSM_PORT_FILE"
 # A connection without calls is closed after this; clients open another when they need one.
@@ -75,6 +79,7 @@ class GrpcServer:
     async def start(self) -> int:
         """Bind and listen, not yet serving; returns the port. Raises ConfigError when the address cannot be had."""
         await self.set_serving(False)
+        await self.set_alive(True)
         address = self._listen
         try:
             self.port = self._bind()
@@ -105,10 +110,13 @@ class GrpcServer:
         return self.server.add_secure_port(self._listen, self._certificates.server_credentials())
 
     async def set_serving(self, serving: bool) -> None:
-        """Set the health of every name."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        """Say whether calls may come: the health of "" and of the service's name."""
         for name in self._names:
-            await self._health.set(name, status)
+            await self._health.set(name, _status(serving))
+
+    async def set_alive(self, alive: bool) -> None:
+        """Say whether the process can go on without a restart: the health of "liveness"."""
+        await self._health.set(LIVENESS, _status(alive))
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, wait for the present ones, cancel what is left after grace_s."""
@@ -116,6 +124,10 @@ class GrpcServer:
         await self.server.stop(grace_s)
         if self.health_port is not None:
             await self.health_port.stop()
+
+
+def _status(good: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
+    return health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def _connection_limits(settings: ServerSettings) -> Sequence[tuple[str, int]]:

@@ -1,7 +1,9 @@
 """The life of a worker process, codec and LM alike: listen, load, serve, drain, stop.
 
-Health is NOT_SERVING until the engine is loaded and warm, and again once its thread is dead or has been in one step
-for longer than `stuck_after_s`. A failed engine ends the process with exit code 1: a supervisor starts a fresh one.
+Health is NOT_SERVING until the engine is loaded and warm, again once its thread is dead or has been in one step for
+longer than `stuck_after_s`, and while draining. Liveness is NOT_SERVING only for a thread that is dead or stuck, while
+draining too: loading and draining end by themselves. A failed engine ends the process with exit code 1: a supervisor
+starts a fresh one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +139,8 @@ class WorkerProcess:
             raise
         await self.server.set_serving(True)
         _log.info("serving", slots=self.worker.loop.slots.total)
-        watch = asyncio.create_task(self._watch())
+        watch = asyncio.create_task(self._watch("serving", self.server.set_serving))
+        watch_alive = asyncio.create_task(self._watch("alive", self.server.set_alive))
         failed = asyncio.create_task(self._stop_soon.wait())
         await asyncio.wait({told, failed}, return_when=asyncio.FIRST_COMPLETED)
         watch.cancel()
@@ -149,7 +152,7 @@ class WorkerProcess:
         self.worker.loop.stop()
         # A moment for the gateways to be told.
         await self.server.stop(1.0)
-        for task in (told, failed):
+        for task in (told, failed, watch_alive):
             task.cancel()
         return 0 if self._failure is None else 1
 
@@ -166,13 +169,14 @@ class WorkerProcess:
                 return
             await asyncio.sleep(0.05)
 
-    async def _watch(self) -> None:
-        """Keep the health in step with the state of the loop's thread."""
-        healthy = True
+    async def _watch(self, what: str, tell: Callable[[bool], Awaitable[None]]) -> None:
+        """Tell whenever the loop's thread begins or ceases to move."""
+        moving = True
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
-            now_healthy = self.worker.loop.alive() and self.worker.loop.stuck_for_s() < self._settings.stuck_after_s
-            if now_healthy != healthy:
-                healthy = now_healthy
-                await self.server.set_serving(healthy)
-                _log.warning("health", serving=healthy, stuck_for_s=round(self.worker.loop.stuck_for_s(), 1))
+            stuck_for_s = self.worker.loop.stuck_for_s()
+            now_moving = self.worker.loop.alive() and stuck_for_s < self._settings.stuck_after_s
+            if now_moving != moving:
+                moving = now_moving
+                await tell(moving)
+                _log.warning("health", **{what: moving}, stuck_for_s=round(stuck_for_s, 1))

@@ -26,6 +26,7 @@ from dsm_stt.worker.v1 import worker_pb2
 from services.codec.serve import codec_process
 from services.common.checkpoint import Checkpoint
 from services.common.errors import CheckpointError, ConfigError
+from services.common.grpc_server import LIVENESS
 from services.common.worker_serve import WorkerSettings
 from tests.fakes.engines import FakeCodecEngine
 from tests.speech import reason
@@ -68,6 +69,9 @@ class Health:
     async def everywhere(self) -> set[Any]:
         return {await self.check(service) for service in ("", SERVICE)}
 
+    async def alive(self) -> bool:
+        return bool(await self.check(LIVENESS) == SERVING)
+
     def watch(self, service: str = "") -> Any:
         return self._stub.Watch(health_pb2.HealthCheckRequest(service=service))
 
@@ -83,12 +87,14 @@ async def test_it_answers_probes_while_it_loads_and_serves_once_it_is_warm() -> 
     await loading.running.listening()
     async with probing(loading.running) as health:
         assert await health.everywhere() == {NOT_SERVING}
+        assert await health.alive()
         watch = health.watch(SERVICE)
         assert (await watch.read()).status == NOT_SERVING
         loading.go_on.set()
         async with serving(loading.running):
             assert (await watch.read()).status == SERVING
             assert await health.everywhere() == {SERVING}
+            assert await health.alive()
 
 
 async def test_it_is_not_healthy_while_a_step_is_stuck_and_healthy_again_after() -> None:
@@ -111,6 +117,35 @@ async def test_it_is_not_healthy_while_a_step_is_stuck_and_healthy_again_after()
         running.engine.resume()
         assert (await watch.read()).status == SERVING
         await call.until(lambda: call.codes[1])
+
+
+async def test_only_a_step_that_is_stuck_makes_it_a_case_for_a_restart_while_it_drains_too() -> None:
+    # One bit of health told neither a restart's use from its harm: probes on it end workers that load or drain.
+    settings = replace(SETTINGS, stuck_after_s=0.05, drain_s=60)
+    async with (
+        serving(codec_worker(FakeCodecEngine(), settings)) as running,
+        probing(running) as health,
+        codec_call(running) as call,
+    ):
+        await call.open(1)
+        watch = health.watch(LIVENESS)
+        assert (await watch.read()).status == SERVING
+        running.engine.hang()
+        await call.send_audio({1: [1]})
+        assert (await watch.read()).status == NOT_SERVING
+        running.engine.resume()
+        assert (await watch.read()).status == SERVING
+        running.stopping.set()
+        await call.until(lambda: call.responses[-1].capacity.draining)
+        assert await health.everywhere() == {NOT_SERVING}
+        assert await health.alive()
+        running.engine.hang()
+        await call.send_audio({1: [2]})
+        assert (await watch.read()).status == NOT_SERVING
+        running.engine.resume()
+        assert (await watch.read()).status == SERVING
+        assert await health.everywhere() == {NOT_SERVING}
+        await call.close(1)
 
 
 async def test_it_is_not_healthy_once_its_engine_has_failed_and_ends_with_code_1() -> None:
