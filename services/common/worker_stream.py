@@ -115,7 +115,8 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
             yield first
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.wake.wait(), self.worker.heartbeat_s)
+                    async with asyncio.timeout(self.worker.heartbeat_s):
+                        await self.wake.wait()
                 self.wake.clear()
                 ended, error = self._ended, self._error
                 response = self.take_response()

@@ -120,7 +120,8 @@ class Sessions:
         self._all_closed.clear()
         if self._open:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._all_closed.wait()
         if self._open:
             _log.warning("drain time is over, sessions are cut off", sessions=len(self._open))
         for session in self._open:

@@ -267,11 +267,12 @@ async def test_a_gateway_that_reads_nothing_is_not_read_either() -> None:
 
         flooding, watching = asyncio.create_task(flood()), asyncio.create_task(watch())
         await until(lambda: not stream._room.is_set())
-        # The wire is full, the outbox too: nothing moves any more.
-        before = -1
-        while before != len(stream._closed):
+        # The wire is full, the outbox too: nothing moves any more, look as often as you like.
+        before, looks = -1, 0
+        while looks < 20 and not flooding.done():
+            looks = looks + 1 if before == len(stream._closed) > MOST_WAITING else 0
             before = len(stream._closed)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
         assert not flooding.done()
         assert MOST_WAITING < before <= most <= MOST_WAITING + many
         # What was not read in time is not lost.

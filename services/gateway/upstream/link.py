@@ -8,7 +8,6 @@ There is no queue here that credits do not bound.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -156,14 +155,17 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             writer = asyncio.create_task(self._write(call))
             try:
                 # The call fails with the reason (a refused certificate, say); waiting for the channel never tells it.
-                await asyncio.wait_for(call.wait_for_connection(), _CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                    await call.wait_for_connection()
                 await self._read(aiter(call))
             finally:
                 writer.cancel()
                 call.cancel()
-                # Whatever the writer met, the reader has met too.
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await writer
+                # Whatever the writer met, the reader has met too. Not awaited itself: its cancellation and ours, when
+                # the gateway stops at the same moment, could not be told apart.
+                await asyncio.wait([writer])
+                if not writer.cancelled():
+                    writer.exception()
 
     async def _read(self, responses: AsyncIterator[Any]) -> None:
         while True:
