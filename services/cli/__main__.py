@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli import keys, models
+from services.cli.health import health
 from services.cli.mic import mic
 from services.cli.options import service_command
 from services.cli.serve import serve
@@ -52,6 +53,7 @@ def _gateway() -> Callable[[GatewayConfig], int]:
 app.command(rich_help_panel=_USE)(transcribe)
 app.command(rich_help_panel=_USE)(mic)
 app.command(rich_help_panel=_USE)(serve)
+app.command(rich_help_panel=_USE)(health)
 app.add_typer(models.app, name="models", rich_help_panel=_USE)
 app.add_typer(keys.app, name="keys", rich_help_panel=_USE)
 app.command("gateway", rich_help_panel=_RUN)(

@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.grpc_server import PORT_FILE_VARIABLE
+from services.common.health_probe import probe
 
 _HEALTH_TIMEOUT_S = 1.0
 _LAST_LINES = 12
@@ -111,10 +111,7 @@ class Child:
 
 
 def _is_serving(address: str) -> bool:
-    with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            response = stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S)
-        except grpc.RpcError:
-            return False
-    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+    try:
+        return probe(address, timeout_s=_HEALTH_TIMEOUT_S) == "SERVING"
+    except grpc.RpcError:
+        return False

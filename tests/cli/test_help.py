@@ -9,11 +9,11 @@ from tests.cli.conftest import Run
 
 def test_without_a_command_the_commands_are_listed(run: Run) -> None:
     text = run().output
-    for command in ("transcribe", "mic", "serve", "models", "gateway", "codec", "lm"):
+    for command in ("transcribe", "mic", "serve", "health", "models", "gateway", "codec", "lm"):
         assert f" {command} " in text
 
 
-@pytest.mark.parametrize("command", ["transcribe", "mic", "serve", "gateway", "codec", "lm"])
+@pytest.mark.parametrize("command", ["transcribe", "mic", "serve", "health", "gateway", "codec", "lm"])
 def test_help_of_every_command(run: Run, command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
