@@ -14,6 +14,8 @@ compile() {
 
 compile bootstrap "$@" requirements/bootstrap.in
 compile all "$@" --all-extras pyproject.toml
+# What builds the wheel in the images.
+compile build "$@" --constraint requirements/all.lock requirements/build.in
 # The services' images install the versions that were tested together.
 for service in gateway codec lm; do
   compile "$service" --constraint requirements/all.lock --extra "$service" pyproject.toml
