@@ -1,6 +1,7 @@
 """A recording on disk as the service wants it: 16-bit mono samples, in pieces. Any format that FFmpeg knows.
 
-The rate stays the file's own where the API takes it, so that the service resamples, once.
+The rate stays the file's own where the API takes it, so that the service resamples, once. av is imported where it is
+used: the images of the workers have this command line, and not av.
 """
 
 from __future__ import annotations
@@ -10,9 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-
-import av
-from av.error import FFmpegError
 
 from services.cli.clock import Clock
 from services.common.framing import FRAME_S
@@ -38,18 +36,22 @@ class Recording:
     @classmethod
     def probe(cls, path: Path) -> Self:
         """Read the header. Raises NotAudio."""
+        import av  # noqa: PLC0415
+
         try:
             with av.open(str(path)) as container:
                 if not container.streams.audio:
                     raise NotAudio(f"{path} has no audio in it")
                 rate_hz = container.streams.audio[0].rate
                 duration_s = container.duration / av.time_base if container.duration else None
-        except (FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError) as error:
             raise NotAudio(f"{path} is not audio that can be decoded: {error.strerror or error}") from None
         return cls(path, min(max(rate_hz, _LOWEST_HZ), _HIGHEST_HZ), duration_s)
 
     def pieces(self, piece_s: float) -> Iterator[bytes]:
         """Decode to 16-bit mono samples in pieces of piece_s seconds, the last one shorter. Raises NotAudio."""
+        import av  # noqa: PLC0415
+
         piece_bytes = round(self.rate_hz * piece_s) * _SAMPLE_BYTES
         waiting = bytearray()
         try:
@@ -58,7 +60,7 @@ class Recording:
                 while len(waiting) >= piece_bytes:
                     yield bytes(waiting[:piece_bytes])
                     del waiting[:piece_bytes]
-        except FFmpegError as error:
+        except av.FFmpegError as error:
             raise NotAudio(f"{self.path} cannot be decoded to its end: {error.strerror or error}") from None
         if waiting:
             yield bytes(waiting)
@@ -77,6 +79,8 @@ class Recording:
             yield piece
 
     def _decoded(self) -> Iterator[bytes]:
+        import av  # noqa: PLC0415
+
         resampler = av.AudioResampler(format="s16", layout="mono", rate=self.rate_hz)
         with av.open(str(self.path)) as container:
             for frame in container.decode(container.streams.audio[0]):
