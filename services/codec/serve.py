@@ -21,6 +21,7 @@ from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
 from services.common.step_loop import StepLoop
+from services.common.telemetry.exporting import exporting
 from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
 from services.common.worker_stream import Worker, WorkerSession
 
@@ -33,7 +34,9 @@ def run(config: CodecConfig) -> int:
     """Run a codec worker until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "codec")
     _log.info("starting", **public_values(config))
-    return leave(asyncio.run(_serve(config)))
+    with exporting(config, "codec"):
+        code = asyncio.run(_serve(config))
+    return leave(code)
 
 
 async def _serve(config: CodecConfig) -> int:
@@ -55,6 +58,7 @@ def codec_process(
 
     def build() -> CodecEngine:
         engine, servicer.info = load()
+        loop.labels["model"] = servicer.info.codec_id
         return engine
 
     def fail(error: EngineFailed) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from services.common.errors import NotReady, ProtocolViolation
 from services.common.framing import FRAME_SAMPLES
+from services.common.telemetry.worker_trace import WorkerTrace
 from services.common.worker_stream import PROTOCOL, Worker, WorkerSession, WorkerStream, split_rows
 
 # 60 s, far more than Mimi can remember.
@@ -32,9 +33,9 @@ class CodecStream(WorkerStream[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse
         # Answers since the last response: (session, its number of the frame, codes).
         self._codes: list[tuple[int, int, NDArray[np.uint16]]] = []
 
-    def make_session(self, slot: int, number: int) -> WorkerSession:
+    def make_session(self, slot: int, number: int, trace: WorkerTrace | None) -> WorkerSession:
         """Make the session that will hold this slot."""
-        return WorkerSession(slot, number, self)
+        return WorkerSession(slot, number, self, trace)
 
     def handle(self, request: codec_pb2.EncodeRequest) -> None:
         """Apply one request, part by part in the order of its fields."""
@@ -58,7 +59,8 @@ class CodecStream(WorkerStream[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse
             )
             return
         warmup = np.frombuffer(opening.warmup_pcm, "<f4").reshape(-1, FRAME_SAMPLES) if opening.warmup_pcm else None
-        session = self.open_session(opening.session, warmup)
+        frames = 0 if warmup is None else len(warmup)
+        session = self.open_session(opening.session, opening.traceparent, warmup, frames)
         if session is not None:
             self._opened.append(session.number)
             self.wake.set()

@@ -6,13 +6,16 @@ The interceptor opens it; servicers add fields. A context variable, so no functi
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry import trace
+from opentelemetry.trace import Span
+
 REQUEST_ID_HEADER = "x-request-id"
-TRACEPARENT_HEADER = "traceparent"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -23,7 +26,11 @@ class Call:
 
     method: str
     request_id: str
-    traceparent: str = ""
+    # The one that serves it, for metrics.
+    service: str = ""
+    began_s: float = field(default_factory=time.monotonic)
+    # A session's; the invalid one, which records nothing, for other calls.
+    span: Span = trace.INVALID_SPAN
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,10 +46,10 @@ def current_call() -> Call:
     return call
 
 
-def begin_call(method: str, metadata: dict[str, str]) -> Call:
+def begin_call(method: str, metadata: dict[str, str], service: str = "") -> Call:
     """Open the call's record; an unusable request id is replaced by a new one."""
     given = metadata.get(REQUEST_ID_HEADER, "")
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    call = Call(method=method, request_id=request_id, traceparent=metadata.get(TRACEPARENT_HEADER, ""))
+    call = Call(method=method, request_id=request_id, service=service)
     _current.set(call)
     return call

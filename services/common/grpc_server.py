@@ -45,16 +45,20 @@ class GrpcServer:
         max_message_bytes: int,
         settings: ServerSettings,
         certificates: Certificates | None,
+        *,
+        name: str,
+        traced: bool = False,
     ) -> None:
         """listen: "host:port", port 0 for any free one. services: full names, for health and reflection.
 
-        certificates: for TLS; callers must have a certificate too if there is a CA to check it.
+        certificates: for TLS; callers must have a certificate too if there is a CA to check it. name: of the service,
+        for its metrics. traced: each call is a session's, and gets a span.
         """
         self._listen = listen
         self._names = ("", *services)
         self._certificates = certificates
         self.server = grpc.aio.server(
-            interceptors=[CallInterceptor()],
+            interceptors=[CallInterceptor(name, traced=traced)],
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", max_message_bytes),

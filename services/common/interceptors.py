@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -16,19 +17,27 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from services.common import telemetry
 from services.common.call import REQUEST_ID_HEADER, Call, begin_call
 from services.common.errors import BadConfig, NotReady
 from services.common.grpc_status import code_and_reason, message_of, status_of
+from services.common.telemetry import metrics, spans
 
 _log = structlog.get_logger()
 
 # Probes every few seconds would drown the rest.
 _QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
+Context = grpc.aio.ServicerContext[Any, Any]
+Begin = Callable[[Context], Awaitable[Call]]
+
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a grpc.aio server, whatever its shape."""
+
+    def __init__(self, service: str = "", *, traced: bool = False) -> None:
+        """service: for metrics. traced: each call is one session's, and gets a span."""
+        self._service = service
+        self._traced = traced
 
     async def intercept_service(
         self,
@@ -40,25 +49,34 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_QUIET_METHODS):
             return handler
-        return _wrap(method, handler)
+        return _wrap(partial(self._begin, method), handler)
+
+    async def _begin(self, method: str, context: Context) -> Call:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        call = begin_call(method, metadata, self._service)
+        if self._traced:
+            call.span = spans.begin_call(method, metadata)
+            call.span.set_attribute("dsm_stt.request_id", call.request_id)
+        await context.send_initial_metadata(((REQUEST_ID_HEADER, call.request_id),))
+        return call
 
 
-def _wrap(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+def _wrap(begin: Begin, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
     # `handler` is Any: the published types know the behaviours of the threaded server only.
     codecs = {
         "request_deserializer": _reader(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if handler.request_streaming and handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(_streaming(method, handler.stream_stream), **codecs)
+        return grpc.stream_stream_rpc_method_handler(_streaming(begin, handler.stream_stream), **codecs)
     assert not handler.request_streaming
-    assert not handler.response_streaming, f"{method}: no rpc of ours has this shape"
-    return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **codecs)
+    assert not handler.response_streaming, "no rpc of ours has this shape"
+    return grpc.unary_unary_rpc_method_handler(_unary(begin, handler.unary_unary), **codecs)
 
 
-def _unary(method: str, behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        call, began_s = await _begin(method, context)
+def _unary(begin: Begin, behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def serve(request: Any, context: Context) -> Any:
+        call = await begin(context)
         error: BaseException | None = None
         try:
             return await behavior(_readable(request), context)
@@ -67,16 +85,16 @@ def _unary(method: str, behavior: Callable[..., Awaitable[Any]]) -> Callable[...
             raise
         except (Exception, asyncio.CancelledError) as raised:
             error = raised
-            await _abort(context, raised)
+            await _abort(call, context, raised)
         finally:
-            _log_call(call, began_s, error, context)
+            _end(call, error, context)
 
     return serve
 
 
-def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def serve(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        call, began_s = await _begin(method, context)
+def _streaming(begin: Begin, behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def serve(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        call = await begin(context)
         error: BaseException | None = None
         responses = behavior(_Requests(requests), context)
         try:
@@ -87,11 +105,11 @@ def _streaming(method: str, behavior: Callable[..., AsyncIterator[Any]]) -> Call
             raise
         except (Exception, asyncio.CancelledError, GeneratorExit) as raised:
             error = raised
-            await _abort(context, raised)
+            await _abort(call, context, raised)
         finally:
             # The servicer's own `finally` must run now, not when the garbage collector finds it: it frees slots.
             await responses.aclose()  # type: ignore[attr-defined]
-            _log_call(call, began_s, error, context)
+            _end(call, error, context)
 
     return serve
 
@@ -131,27 +149,42 @@ class _Requests:
         return _readable(await anext(self._iterator))
 
 
-async def _begin(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Call, float]:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    call = begin_call(method, metadata)
-    await context.send_initial_metadata(((REQUEST_ID_HEADER, call.request_id),))
-    return call, time.monotonic()
-
-
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BaseException) -> None:
+async def _abort(call: Call, context: Context, error: BaseException) -> None:
     """End the call with the error's status; a cancelled call has nobody to tell."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         raise error
     _, reason = code_and_reason(error)
-    telemetry.REJECTIONS.add(1, {"reason": reason})
+    # Gateways ask a worker that loads again and again.
+    if not isinstance(error, NotReady):
+        # The model of a request that asked for an unknown one is in no field.
+        labels = {"service": call.service, "model": str(call.fields.get("model", "")), "reason": reason}
+        metrics.REJECTIONS.add(1, labels)
     status = rpc_status.to_status(status_of(error))
     await context.abort(status.code, status.details, status.trailing_metadata)
 
 
-def _log_call(
-    call: Call, began_s: float, error: BaseException | None, context: grpc.aio.ServicerContext[Any, Any]
-) -> None:
-    log = _log.bind(method=call.method, request_id=call.request_id, duration_s=round(time.monotonic() - began_s, 3))
+def _end(call: Call, error: BaseException | None, context: Context) -> None:
+    spans.end_call(call.span, *_code_and_reason(error, context), call.fields)
+    _log_call(call, error, context)
+
+
+def _code_and_reason(error: BaseException | None, context: Context) -> tuple[int, str]:
+    if error is None:
+        return grpc.StatusCode.OK.value[0], ""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        # The caller's own wish: no fault of anybody.
+        return grpc.StatusCode.CANCELLED.value[0], ""
+    if isinstance(error, grpc.aio.AbortError):
+        return grpc.StatusCode.UNKNOWN.value[0], _code_name(context.code())
+    code, reason = code_and_reason(error)
+    return code.value[0], reason
+
+
+def _log_call(call: Call, error: BaseException | None, context: Context) -> None:
+    duration_s = round(time.monotonic() - call.began_s, 3)
+    log = _log.bind(method=call.method, request_id=call.request_id, duration_s=duration_s)
+    if trace_id := spans.trace_id(call.span):
+        log = log.bind(trace_id=trace_id)
     log = log.bind(**call.fields)
     if error is None:
         log.info("call", status="OK")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from services.common.env import setting
 from services.common.errors import ConfigError
+from services.common.telemetry.settings import TelemetrySettings
 from services.common.tls import CertificateFiles, certificate_files
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings:
+class ServerSettings(TelemetrySettings):
     """Settings that all services have."""
 
     mtls_cert_file: Path | None = setting(
@@ -45,6 +46,7 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        super().__post_init__()
         _ = self.mtls_files
         if not 1 <= self.max_streams_per_connection <= 2**31 - 1:
             raise ConfigError(

@@ -20,15 +20,16 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common import telemetry
 from services.common.errors import DsmError, EngineFailed
 from services.common.slots import SlotTable
+from services.common.telemetry import metrics
+from services.common.telemetry.worker_trace import WorkerTrace
 
 STEP_THREAD_SUFFIX = "-step"
 _DONE = object()
@@ -60,10 +61,12 @@ class Engine(Protocol[ResultT_co]):
 class StepSession:
     """A session's place in the loop: its slot and the frames that wait for a step."""
 
-    __slots__ = ("arrived_s", "inbox", "open", "slot")
+    __slots__ = ("arrived_s", "inbox", "open", "slot", "trace")
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, trace: WorkerTrace | None = None) -> None:
+        """trace: what its spans are made of, for a session that somebody traces."""
         self.slot = slot
+        self.trace = trace
         self.inbox: deque[NDArray[Any]] = deque()
         self.arrived_s = 0.0
         self.open = True
@@ -89,10 +92,11 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._fail = fail
         self._name = name
         self._condition = threading.Condition()
-        self._commands: deque[tuple[int, bool, Any]] = deque()
+        # Slots to open, with the session that is to hold them and its history, and to close, without.
+        self._commands: deque[tuple[int, SessionT | None, Any]] = deque()
         self._ready: dict[SessionT, None] = {}
         # What is left of opening a slot; of the step thread alone.
-        self._openings: dict[int, Iterator[None]] = {}
+        self._openings: dict[int, tuple[SessionT, Iterator[None]]] = {}
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"{name}{STEP_THREAD_SUFFIX}", daemon=True)
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -100,6 +104,8 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._busy_since_s: float | None = None
         self.slots = SlotTable(0)
         self.step_time_s = 0.0
+        # Of its metrics; whoever builds the engine adds which model it is.
+        self.labels = {"service": name}
 
     async def start(self) -> Engine[ResultT]:
         """Start the thread and wait until the engine is loaded and warm; raises what loading raised."""
@@ -130,10 +136,11 @@ class StepLoop(Generic[SessionT, ResultT]):
         slot = self.slots.acquire()
         if slot is None:
             return None
+        session = make(slot)
         with self._condition:
-            self._commands.append((slot, True, history))
+            self._commands.append((slot, session, history))
             self._condition.notify()
-        return make(slot)
+        return session
 
     def reset(self, session: SessionT, make: Callable[[int], SessionT]) -> SessionT:
         """Put a new session in the place of one, in its slot; what was under way for the old one is dropped.
@@ -141,12 +148,13 @@ class StepLoop(Generic[SessionT, ResultT]):
         A new object, so that a step that is running now cannot deliver to the session that starts afresh.
         """
         assert session.open, "reset after its close"
+        fresh = make(session.slot)
         with self._condition:
             session.open = False
             self._forget(session)
-            self._commands.append((session.slot, True, None))
+            self._commands.append((session.slot, fresh, None))
             self._condition.notify()
-        return make(session.slot)
+        return fresh
 
     def submit(self, session: SessionT, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> None:
         """Append frames to a session's inbox; each will be one step's input, in order."""
@@ -164,7 +172,7 @@ class StepLoop(Generic[SessionT, ResultT]):
             session.open = False
             self._forget(session)
             # In the order of the queue: whoever gets the slot next is opened after this.
-            self._commands.append((session.slot, False, None))
+            self._commands.append((session.slot, None, None))
             self._condition.notify()
         self.slots.release(session.slot)
 
@@ -213,32 +221,37 @@ class StepLoop(Generic[SessionT, ResultT]):
             sessions, rows = self._take_rows(engine.burst, commands)
             oldest_s = min((session.arrived_s for session in sessions), default=began_s)
             for session in sessions:
+                if session.trace is not None:
+                    session.trace.note_frame(began_s - session.arrived_s)
                 session.arrived_s = began_s
-        for slot, opening, history in commands:
+        for slot, opened, history in commands:
             # Many openings with a history take long, all together; hung is only what hangs in one of them.
             self._busy_since_s = time.monotonic()
             self._openings.pop(slot, None)
-            if opening:
-                rest = engine.open(slot, history)
-                if rest is not None:
-                    self._openings[slot] = rest
-            else:
+            if opened is None:
                 engine.close(slot)
+                continue
+            rest = engine.open(slot, history)
+            if rest is None:
+                _note_open(opened)
+            else:
+                self._openings[slot] = opened, rest
         if sessions:
             started_s = self._busy_since_s = time.monotonic()
             result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
-            self._record(time.monotonic() - started_s, began_s - oldest_s, len(set(sessions)))
+            self._record(time.monotonic() - started_s, began_s - oldest_s, set(sessions))
             self._post(self._deliver, sessions, result)
         if self._openings:
             self._busy_since_s = time.monotonic()
-            slot, rest = next(iter(self._openings.items()))
+            slot, (opening, rest) = next(iter(self._openings.items()))
             # The oldest first, to its end: two at once would both take twice as long.
             if next(rest, _DONE) is _DONE:
                 del self._openings[slot]
+                _note_open(opening)
         return True
 
     def _take_rows(
-        self, burst: int, commands: Sequence[tuple[int, bool, Any]]
+        self, burst: int, commands: Sequence[tuple[int, SessionT | None, Any]]
     ) -> tuple[list[SessionT], list[NDArray[Any]]]:
         """Take the frames of the next step out of the inboxes; a session with several is there as often."""
         opening = self._openings.keys() | {slot for slot, _, history in commands if history is not None}
@@ -255,12 +268,17 @@ class StepLoop(Generic[SessionT, ResultT]):
                 del self._ready[session]
         return sessions, rows
 
-    def _record(self, step_s: float, queue_s: float, sessions: int) -> None:
+    def _record(self, step_s: float, queue_s: float, sessions: Set[SessionT]) -> None:
         self.step_time_s = step_s if not self.step_time_s else 0.9 * self.step_time_s + 0.1 * step_s
-        attributes = {"service": self._name}
-        telemetry.STEP_TIME_S.record(step_s, attributes)
-        telemetry.QUEUE_TIME_S.record(queue_s, attributes)
-        telemetry.STEP_SESSIONS.record(sessions, attributes)
+        # A step has many traces; any of them shows what else went on.
+        context = None
+        for session in sessions:
+            if session.trace is not None:
+                session.trace.note_step(step_s)
+                context = session.trace.context
+        metrics.STEP_TIME_S.record(step_s, self.labels, context)
+        metrics.QUEUE_TIME_S.record(queue_s, self.labels, context)
+        metrics.STEP_SESSIONS.record(len(sessions), self.labels, context)
 
     def _post(self, function: Callable[..., Any], *args: Any) -> None:
         assert self._event_loop is not None
@@ -268,3 +286,8 @@ class StepLoop(Generic[SessionT, ResultT]):
             self._event_loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the event loop is closed: the process ends, nobody waits for this
             self._stopping = True
+
+
+def _note_open(session: StepSession) -> None:
+    if session.trace is not None:
+        session.trace.opened_s = time.monotonic()

@@ -24,6 +24,7 @@ from services.common.errors import ConfigError, EngineFailed
 from services.common.grpc_server import GrpcServer
 from services.common.server_settings import ServerSettings
 from services.common.step_loop import STEP_THREAD_SUFFIX
+from services.common.telemetry import metrics
 from services.common.tls import Certificates
 from services.common.worker_stream import Worker
 
@@ -107,7 +108,7 @@ class WorkerProcess:
         self._settings = settings
         files = settings.mtls_files
         certificates = Certificates(files) if files else None
-        self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings, certificates)
+        self.server = GrpcServer(listen, [service], MAX_MESSAGE_BYTES, settings, certificates, name=worker.name)
         add_servicer(self.server.server)
         self._failure: EngineFailed | None = None
         self._stop_soon = asyncio.Event()
@@ -115,6 +116,7 @@ class WorkerProcess:
     def fail(self, error: EngineFailed) -> None:
         """Tell every session and end the process; the loop calls it when the engine raises."""
         _log.error("engine failed", exc_info=error)
+        metrics.ENGINE_FAILURES.add(1, self.worker.loop.labels)
         self._failure = error
         self.worker.fail(error)
         self._stop_soon.set()
@@ -138,7 +140,12 @@ class WorkerProcess:
             await self.server.stop(0)
             raise
         await self.server.set_serving(True)
-        _log.info("serving", slots=self.worker.loop.slots.total)
+        slots = self.worker.loop.slots.total
+        metrics.SLOTS_TOTAL.add(slots, self.worker.loop.labels)
+        # From the beginning, so that a rise from nothing shows.
+        metrics.SLOTS_USED.add(0, self.worker.loop.labels)
+        metrics.ENGINE_FAILURES.add(0, self.worker.loop.labels)
+        _log.info("serving", slots=slots)
         watch = asyncio.create_task(self._watch("serving", self.server.set_serving))
         watch_alive = asyncio.create_task(self._watch("alive", self.server.set_alive))
         failed = asyncio.create_task(self._stop_soon.wait())
@@ -150,6 +157,7 @@ class WorkerProcess:
         if self._failure is None:
             self.worker.stop()
         self.worker.loop.stop()
+        metrics.SLOTS_TOTAL.add(-slots, self.worker.loop.labels)
         # A moment for the gateways to be told.
         await self.server.stop(1.0)
         for task in (told, failed, watch_alive):

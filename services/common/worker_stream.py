@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsm_stt.worker.v1 import worker_pb2
-from services.common import telemetry
 from services.common.errors import Draining, DsmError, EngineFailed, ProtocolViolation
 from services.common.framing import FRAME_S
 from services.common.step_loop import StepLoop, StepSession
+from services.common.telemetry import metrics, spans
+from services.common.telemetry.worker_trace import WorkerTrace
 
 HEARTBEAT_S = 1.0
 # Answers that may wait in the outbox of a stream before its requests are left unread: some hundred kilobytes. A gateway
@@ -42,8 +43,8 @@ class WorkerSession(StepSession):
 
     __slots__ = ("answered", "number", "on_their_way", "stream")
 
-    def __init__(self, slot: int, number: int, stream: WorkerStream[Any, Any, Any]) -> None:
-        super().__init__(slot)
+    def __init__(self, slot: int, number: int, stream: WorkerStream[Any, Any, Any], trace: WorkerTrace | None) -> None:
+        super().__init__(slot, trace)
         self.number = number
         self.stream = stream
         # Frames answered since the session was opened or reset: the number of the next answer.
@@ -90,8 +91,8 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         """Apply one request. Raises ProtocolViolation when its arrays do not fit each other."""
 
     @abstractmethod
-    def make_session(self, slot: int, number: int) -> SessionT:
-        """Make the session that will hold this slot."""
+    def make_session(self, slot: int, number: int, trace: WorkerTrace | None) -> SessionT:
+        """Make the session that will hold this slot. trace: what its spans are made of, if it is traced."""
 
     @abstractmethod
     def first_response(self) -> ResponseT:
@@ -154,7 +155,9 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
             response.closed.extend(self._closed)
             self._closed.clear()
 
-    def open_session(self, number: int, history: Any | None = None) -> SessionT | None:
+    def open_session(
+        self, number: int, traceparent: str, history: Any | None = None, history_frames: int = 0
+    ) -> SessionT | None:
         """Take a slot for a new session; None when it was refused, which has then been said."""
         if number <= self._last_number:
             self.refuse(number, PROTOCOL, f"session numbers must rise: got {number} after {self._last_number}")
@@ -163,12 +166,14 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         if self.worker.draining:
             self.refuse(number, DRAINING, "the worker is draining")
             return None
-        session: SessionT | None = self.worker.loop.open(lambda slot: self.make_session(slot, number), history)
+        context = spans.sampled(traceparent)
+        trace = None if context is None else WorkerTrace(context, history_frames)
+        session: SessionT | None = self.worker.loop.open(lambda slot: self.make_session(slot, number, trace), history)
         if session is None:
             self.refuse(number, NO_SLOT, f"all {self.worker.loop.slots.total} slots are taken")
             return None
         self.sessions[number] = session
-        telemetry.SESSIONS.add(1, {"service": self.worker.name})
+        metrics.SLOTS_USED.add(1, self.worker.loop.labels)
         return session
 
     def reset_session(self, number: int) -> SessionT | None:
@@ -176,7 +181,8 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         session = self.sessions.get(number)
         if session is None:
             return None
-        fresh: SessionT = self.worker.loop.reset(session, lambda slot: self.make_session(slot, number))
+        trace = session.trace
+        fresh: SessionT = self.worker.loop.reset(session, lambda slot: self.make_session(slot, number, trace))
         self.sessions[number] = fresh
         return fresh
 
@@ -207,7 +213,7 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         """Say that a session failed or could not be opened; if it holds a slot, free it: that is what this says."""
         session = self.sessions.get(number)
         if session is not None:
-            self._release(session)
+            self._release(session, worker_pb2.FailureReason.Name(reason))
         self._failures.append(worker_pb2.SessionFailure(session=number, reason=reason, message=message))
         self.wake.set()
 
@@ -218,10 +224,12 @@ class WorkerStream(ABC, Generic[RequestT, ResponseT, SessionT]):
         self._error = error
         self.wake.set()
 
-    def _release(self, session: SessionT) -> None:
+    def _release(self, session: SessionT, failure: str = "") -> None:
         del self.sessions[session.number]
         self.worker.loop.close(session)
-        telemetry.SESSIONS.add(-1, {"service": self.worker.name})
+        metrics.SLOTS_USED.add(-1, self.worker.loop.labels)
+        if session.trace is not None:
+            session.trace.end(self.worker.loop.labels, failure)
 
 
 class Worker(Generic[SessionT]):

@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
-from services.common import telemetry
 from services.common.call import current_call
 from services.common.errors import Draining, DsmError, NoCapacity, WorkerLost
+from services.common.telemetry import metrics, spans
 from services.gateway.pipeline import Pipeline
 from services.gateway.session_options import SessionOptions
 from services.gateway.upstream.kind import Kind
@@ -25,6 +25,9 @@ from services.gateway.upstream.workers import Workers
 _log = structlog.get_logger()
 
 _LOOK_FOR_ROOM_S = 0.1
+# Why a session moves, for metrics and spans.
+_LOST = "lost"
+_DRAINING = "draining"
 
 
 class Failover:
@@ -54,7 +57,7 @@ class Failover:
 
     def _on_lost(self, kind: Kind, error: DsmError) -> None:
         if isinstance(error, WorkerLost | Draining):
-            self._start(self._replace(kind, str(error)))
+            self._start(self._replace(kind, _LOST, str(error)))
         else:
             self._pipeline.fail(error)
 
@@ -62,7 +65,7 @@ class Failover:
         self._start(self._move(kind))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, context=self._context)
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -72,16 +75,17 @@ class Failover:
                 await asyncio.sleep(_LOOK_FOR_ROOM_S)
             # It may have been lost while this one waited its turn; then it is being replaced already.
             if self._pair.let_go(kind):
-                await self._replace(kind, "the worker is draining")
+                await self._replace(kind, _DRAINING, "the worker is draining")
 
-    async def _replace(self, kind: Kind, why: str) -> None:
+    async def _replace(self, kind: Kind, cause: str, why: str) -> None:
         began_s = asyncio.get_running_loop().time()
         deadline_s = began_s + self._wait_s
         try:
-            if kind is Kind.LM:
-                await self._replace_lm(deadline_s)
-            else:
-                await self._replace_codec(deadline_s)
+            with spans.span(spans.FAILOVER, kind=kind.label, cause=cause):
+                if kind is Kind.LM:
+                    await self._replace_lm(deadline_s)
+                else:
+                    await self._replace_codec(deadline_s)
         except (WorkerLost, NoCapacity) as error:
             message = f"a worker was lost and not replaced within {self._wait_s:g} s: {error}"
             self._pipeline.fail(WorkerLost(message))
@@ -92,7 +96,9 @@ class Failover:
             return
         took_s = asyncio.get_running_loop().time() - began_s
         self._call.fields["failovers"] = self._call.fields.get("failovers", 0) + 1
-        telemetry.FAILOVERS.add(1, {"kind": kind.value, "model": self._options.model.name})
+        labels = {"service": "gateway", "model": self._options.model.name, "kind": kind.label, "cause": cause}
+        metrics.FAILOVERS.add(1, labels)
+        metrics.FAILOVER_S.record(took_s, labels)
         _log.info("session moved", kind=kind.value, why=why, took_s=round(took_s, 3), request_id=self._call.request_id)
         self._pipeline.feed_on()
 

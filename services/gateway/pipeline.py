@@ -26,6 +26,7 @@ from services.gateway.frames import SILENT_FRAME, Frame, FrameBuffer
 from services.gateway.history import History
 from services.gateway.injection import Injection, Reason, end_injection, flush_injection, turn_injection
 from services.gateway.outbox import Outbox
+from services.gateway.session_meter import SessionMeter
 from services.gateway.session_options import ResultSettings, SessionOptions
 from services.gateway.timeline import Timeline
 from services.gateway.turns import TurnChange, TurnDetector, TurnSettings
@@ -64,13 +65,16 @@ class EndMark:
 class Pipeline:
     """One session from its first frame to `session_ended`. Implements PairListener."""
 
-    def __init__(self, options: SessionOptions, outbox: Outbox, backlog_frames: int, history: History) -> None:
+    def __init__(
+        self, options: SessionOptions, outbox: Outbox, backlog_frames: int, history: History, meter: SessionMeter
+    ) -> None:
         """backlog_frames: how many frames may wait before `wait_for_room` waits. history: an empty one."""
         self.workers = WorkerPair(self, history)
         self._model = options.model
         self._results = options.results
         self._words_from = options.resumption.words_from_samples
         self._outbox = outbox
+        self._meter = meter
         self._cursors = outbox.cursors
         self._backlog_frames = backlog_frames
         self._timeline = Timeline(options.resumption.base_samples)
@@ -119,12 +123,12 @@ class Pipeline:
 
     def push_audio(self, samples: NDArray[np.float32]) -> None:
         """Take audio, [n], 24 kHz mono."""
-        self._queue.extend(self._buffer.push(samples))
+        self._queue_frames(self._buffer.push(samples), len(samples))
         self.feed_on()
 
     def push_flush(self, mark: FlushMark) -> None:
         """Take a flush: an incomplete frame is filled up with silence."""
-        self._queue.extend(self._buffer.complete())
+        self._queue_frames(self._buffer.complete())
         self._queue.append(mark)
         self.feed_on()
 
@@ -135,9 +139,14 @@ class Pipeline:
 
     def push_end(self) -> None:
         """Take the end of the audio."""
-        self._queue.extend(self._buffer.complete())
+        self._queue_frames(self._buffer.complete())
         self._queue.append(EndMark())
         self.feed_on()
+
+    def _queue_frames(self, frames: Sequence[Frame], samples: int = 0) -> None:
+        """Have frames fed, in their turn. samples: that came just now."""
+        self._meter.note_received(samples, len(frames))
+        self._queue.extend(frames)
 
     async def wait_for_room(self) -> None:
         """Wait until the backlog is short enough for more audio, or the session is over."""
@@ -153,7 +162,7 @@ class Pipeline:
 
     def on_last_words(self, words: Sequence[LmWord]) -> None:
         """Take words that `finish` or `close` completed."""
-        self._guard(self._send_words, words)
+        self._guard(self._send_last_words, words)
 
     def on_finished(self) -> None:
         """The open word of a flush is complete."""
@@ -198,31 +207,42 @@ class Pipeline:
         """Take the next frame: of an injection under way, or of the queue; marks on the way take effect."""
         if self._prefix_frames_left:
             self._prefix_frames_left -= 1
+            self._meter.note_fed(silence=True)
             return SILENT_FRAME
         while self._injection is None:
             if self._turns.wants_flush:
-                self._injection = turn_injection(self.workers.fed, self._model.delay_frames)
+                self._inject(turn_injection(self.workers.fed, self._model.delay_frames))
                 break
             if not self._queue:
                 return None
             item = self._queue.popleft()
             match item:
                 case FlushMark():
-                    self._injection = flush_injection(
-                        self.workers.fed,
-                        self._model.delay_frames,
-                        item.flush_id,
-                        end_turn=item.end_turn,
-                        reset_context=item.reset_context,
+                    self._inject(
+                        flush_injection(
+                            self.workers.fed,
+                            self._model.delay_frames,
+                            item.flush_id,
+                            end_turn=item.end_turn,
+                            reset_context=item.reset_context,
+                        )
                     )
                 case UpdateMark():
                     self._updates.append((self.workers.fed, item))
                     self._apply_updates()
                 case EndMark():
-                    self._injection = end_injection(self.workers.fed, self._suffix_frames())
+                    self._inject(end_injection(self.workers.fed, self._suffix_frames()))
                 case Frame():
+                    self._meter.note_fed(silence=False)
                     return item
-        return SILENT_FRAME if self._injection.take_frame() else None
+        if not self._injection or not self._injection.take_frame():
+            return None
+        self._meter.note_fed(silence=True)
+        return SILENT_FRAME
+
+    def _inject(self, injection: Injection) -> None:
+        self._injection = injection
+        self._meter.begin_flush(injection.reason)
 
     def _suffix_frames(self) -> int:
         """Count the frames of silence after the audio, as moshi.run_inference does: an incomplete one is cut off."""
@@ -244,7 +264,7 @@ class Pipeline:
         heard = self._timeline.offset_samples(answered)
         finalized = self._timeline.offset_samples(answer.final_frame)
         self._cursors.processed = max(self._cursors.processed, heard)
-        self._send_words(answer.words)
+        self._meter.note_answer(self._send_words(answer.words), self._cursors.processed)
         # After the words: a result must not claim that words sent after it are final.
         self._cursors.finalized = max(self._cursors.finalized, min(finalized, self._cursors.processed))
         injected = self._timeline.injected(answered - 1)
@@ -253,10 +273,16 @@ class Pipeline:
         self._send_vad(heard, answer.pauses, injected)
         for warning in self._warnings.due(self._cursors):
             self._outbox.put(warning)
+            self._meter.note_warning(warning.warning.code)
         self._apply_updates()
         self._final_frame = answer.final_frame
 
-    def _send_words(self, words: Sequence[LmWord]) -> None:
+    def _send_last_words(self, words: Sequence[LmWord]) -> None:
+        self._meter.note_words(self._send_words(words))
+
+    def _send_words(self, words: Sequence[LmWord]) -> int:
+        """Send words, each in its turn; returns how many of them were final."""
+        before = self.words
         if words:
             self._warnings.note_word()
         for word in words:
@@ -268,6 +294,7 @@ class Pipeline:
             self.words += word.final
             message = events.word(word.text, start, end)
             self._outbox.put(events.result(self._turns.turn_of(start), word.final, [message]))
+        return self.words - before
 
     def _send_turns(self, changes: Sequence[TurnChange]) -> None:
         for change in changes:
@@ -317,6 +344,7 @@ class Pipeline:
     def _complete_injection(self) -> None:
         injection, self._injection = self._injection, None
         assert injection is not None
+        self._meter.end_flush()
         position = self._cursors.finalized = self._cursors.processed
         self._timeline.forget_before(self.workers.answered - _KEPT_FRAMES)
         self._send_turns(self._turns.end_now(position) if injection.end_turn else self._turns.flushed(position))
@@ -332,6 +360,7 @@ class Pipeline:
         self._prefix_frames_left = math.ceil(self._model.prefix_samples / FRAME_SAMPLES)
 
     def _send_ended(self) -> None:
+        self._meter.end_flush()
         self._cursors.finalized = self._cursors.processed
         self._send_turns(self._turns.end_now(self._cursors.processed))
         self._outbox.put(events.session_ended(self._timeline.audio_samples, self.words))

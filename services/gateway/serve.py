@@ -10,6 +10,7 @@ from dsm_stt.speech.v1 import speech_pb2, speech_pb2_grpc
 from services.common.env import public_values
 from services.common.grpc_server import GrpcServer, stop_on_signals
 from services.common.log import configure_logging
+from services.common.telemetry.exporting import exporting
 from services.common.tls import Certificates
 from services.gateway.access.keys import ApiKeys
 from services.gateway.access.peers import PeerStreams
@@ -36,7 +37,8 @@ def run(config: GatewayConfig) -> int:
         _log.warning(
             "API keys come in plain text unless something in front of this port ends TLS", listen=config.listen
         )
-    return asyncio.run(_serve(config))
+    with exporting(config, "gateway"):
+        return asyncio.run(_serve(config))
 
 
 async def _serve(config: GatewayConfig) -> int:
@@ -53,7 +55,9 @@ class GatewayProcess:
         self.api_keys = ApiKeys(config.api_keys_file)
         files = config.tls_files
         certificates = Certificates(files) if files else None
-        self.server = GrpcServer(config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config, certificates)
+        self.server = GrpcServer(
+            config.listen, [_SERVICE], _MAX_MESSAGE_BYTES, config, certificates, name="gateway", traced=True
+        )
         peers = PeerStreams(config.max_streams_per_peer)
         servicer = SpeechServicer(self.workers, self.sessions, self.api_keys, peers, config)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, self.server.server)

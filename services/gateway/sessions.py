@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import structlog
 
 from dsm_stt.speech.v1 import speech_pb2
-from services.common import telemetry
 from services.common.call import current_call
 from services.common.errors import Draining
 from services.common.framing import FRAME_S, SAMPLE_RATE_HZ
+from services.common.telemetry import spans
 from services.gateway import events
 from services.gateway.config import GatewayConfig
 from services.gateway.failover import Failover
 from services.gateway.history import History
 from services.gateway.outbox import Cursors, Outbox
 from services.gateway.pipeline import Pipeline
+from services.gateway.session_meter import SessionMeter
 from services.gateway.session_options import SessionOptions
 from services.gateway.upstream.workers import Workers
 
@@ -62,7 +63,8 @@ class Sessions:
         backlog_frames = max(1, round(self._config.backlog_s / FRAME_S))
         outbox = Outbox(Cursors(options.resumption.base_samples))
         history = History(round(self._config.history_s / FRAME_S), round(self._config.codec_window_s / FRAME_S))
-        pipeline = Pipeline(options, outbox, backlog_frames, history)
+        meter = SessionMeter(options.model.name, options.resumption.base_samples)
+        pipeline = Pipeline(options, outbox, backlog_frames, history, meter)
         session = Session(uuid.uuid4().hex, options, outbox, pipeline)
         fields = current_call().fields
         fields.update(model=options.model.name, session_id=session.session_id)
@@ -71,10 +73,11 @@ class Sessions:
         began_s = time.monotonic()
         failover = Failover(options, pipeline, self._workers, self._config.failover_wait_s, self._moving)
         try:
-            await self._attach(session)
+            with spans.span(spans.ADMISSION, model=options.model.name):
+                await self._attach(session)
             fields["admission_s"] = round(time.monotonic() - began_s, 3)
             self._open.add(session)
-            telemetry.SESSIONS.add(1, {"service": "gateway", "model": options.model.name})
+            meter.begin()
             yield session
         finally:
             failover.stop()
@@ -84,10 +87,9 @@ class Sessions:
                 if not self._open:
                     self._all_closed.set()
                 self._workers.note_release()
-                telemetry.SESSIONS.add(-1, {"service": "gateway", "model": options.model.name})
+                meter.end(session.pipeline.audio_samples)
             audio_s = session.pipeline.audio_samples / SAMPLE_RATE_HZ
             fields.update(audio_s=round(audio_s, 2), words=session.pipeline.words)
-            telemetry.AUDIO_S.add(audio_s, {"model": options.model.name})
 
     async def _attach(self, session: Session) -> None:
         """Get the LM slot, which is the scarcer one, then the codec slot; both within one admission wait."""

@@ -15,6 +15,7 @@ from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
 from services.common.step_loop import StepLoop
+from services.common.telemetry.exporting import exporting
 from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
 from services.common.worker_stream import Worker
 from services.lm.config import LmConfig
@@ -32,7 +33,9 @@ def run(config: LmConfig) -> int:
     """Run an LM worker until SIGTERM or SIGINT; returns the exit code. Raises DsmError when it cannot start."""
     configure_logging(config.log_level, config.log_format, "lm")
     _log.info("starting", **public_values(config))
-    return leave(asyncio.run(_serve(config)))
+    with exporting(config, "lm"):
+        code = asyncio.run(_serve(config))
+    return leave(code)
 
 
 async def _serve(config: LmConfig) -> int:
@@ -61,6 +64,7 @@ def lm_process(load: Callable[[], tuple[LmEngine, LmFacts]], listen: str, settin
 
     def build() -> LmEngine:
         engine, servicer.facts = load()
+        loop.labels["model"] = servicer.facts.info.model
         return engine
 
     def fail(error: EngineFailed) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
 from services.common.errors import NotReady, ProtocolViolation
+from services.common.telemetry.worker_trace import WorkerTrace
 from services.common.worker_stream import PROTOCOL, Worker, WorkerSession, WorkerStream, split_rows
 from services.lm.engine import History, LmStep
 from services.lm.transcript import Transcript, Word
@@ -32,9 +33,16 @@ class LmSession(WorkerSession):
     __slots__ = ("initial_token", "interim", "transcript")
 
     def __init__(
-        self, slot: int, number: int, stream: WorkerStream[Any, Any, Any], transcript: Transcript, interim: bool
+        self,
+        slot: int,
+        number: int,
+        stream: WorkerStream[Any, Any, Any],
+        trace: WorkerTrace | None,
+        transcript: Transcript,
+        *,
+        interim: bool,
     ) -> None:
-        super().__init__(slot, number, stream)
+        super().__init__(slot, number, stream, trace)
         self.transcript = transcript
         self.interim = interim
         # Text index 0; None until the step with the initial tokens is done.
@@ -58,10 +66,10 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
         self._words: list[tuple[int, int, Word]] = []
         self._finished: list[int] = []
 
-    def make_session(self, slot: int, number: int) -> LmSession:
+    def make_session(self, slot: int, number: int, trace: WorkerTrace | None) -> LmSession:
         """Make the session that will hold this slot."""
         transcript = self._facts.make_transcript(self._interim, self._first_frame)
-        return LmSession(slot, number, self, transcript, self._interim)
+        return LmSession(slot, number, self, trace, transcript, interim=self._interim)
 
     def handle(self, request: lm_pb2.GenerateRequest) -> None:
         """Apply one request, part by part in the order of its fields."""
@@ -86,7 +94,7 @@ class LmStream(WorkerStream[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmS
             self.refuse(opening.session, PROTOCOL, str(error))
             return
         self._interim, self._first_frame = opening.interim, opening.replay.first_frame
-        session = self.open_session(opening.session, history)
+        session = self.open_session(opening.session, opening.traceparent, history, opening.replay.frames)
         if session is None:
             return
         if history is None:

@@ -9,6 +9,7 @@ import pytest
 
 from services.common.errors import ConfigError
 from services.gateway.upstream.addresses import check_address, resolve_addresses
+from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits
 from services.gateway.upstream.lm_link import LmLink
 from services.gateway.upstream.pool import WorkerPool
@@ -48,7 +49,7 @@ async def test_workers_that_a_name_gains_are_used_and_those_it_loses_are_let_go(
         return {address: list(named) for address in addresses}
 
     pool = WorkerPool(
-        "LM",
+        Kind.LM,
         ["dns:///lm:1"],
         lambda target, on_change: LmLink(target, LinkLimits(5.0, 5.0), on_change),
         resolve_every_s=0.02,

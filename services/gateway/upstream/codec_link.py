@@ -13,7 +13,9 @@ from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from services.common.call import current_call
 from services.common.errors import ProtocolViolation
 from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from services.common.telemetry import spans
 from services.gateway.upstream.channels import OpenChannel, open_plain_channel
+from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 # Keeps a message below 1 MiB: 128 frames of float32.
@@ -59,6 +61,8 @@ class CodecSession(LinkSession[CodecListener]):
 class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, CodecSession]):
     """One stream to one codec worker."""
 
+    kind = Kind.CODEC
+
     def __init__(
         self,
         target: str,
@@ -70,6 +74,11 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
         self.info = codec_pb2.CodecInfo()
         self.clear_pending()
 
+    @property
+    def served(self) -> str:
+        """Return the codec's id."""
+        return self.info.codec_id
+
     def serves(self, codec_id: str) -> bool:
         """Tell whether this worker encodes with that codec."""
         return self.connected and self.info.codec_id == codec_id
@@ -77,9 +86,9 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
     def open(self, listener: CodecListener, warmup: NDArray[np.float32] | None) -> CodecSession:
         """Ask for a session; await its `opening`. warmup: [frames, 1920], audio it is to hear first."""
         session = self.add_session(lambda number: CodecSession(number, listener, self))
-        call = current_call()
+        request_id = current_call().request_id
         opening = self._request.opens.add(
-            session=session.number, request_id=call.request_id, traceparent=call.traceparent
+            session=session.number, request_id=request_id, traceparent=spans.traceparent()
         )
         if warmup is not None:
             opening.warmup_pcm = warmup.astype("<f4", copy=False).tobytes()

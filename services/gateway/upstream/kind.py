@@ -10,3 +10,8 @@ class Kind(enum.Enum):
 
     CODEC = "codec"
     LM = "LM"
+
+    @property
+    def label(self) -> str:
+        """Return what metrics and spans call it."""
+        return self.value.lower()

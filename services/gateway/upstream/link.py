@@ -11,14 +11,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import grpc
 import structlog
 
 from dsm_stt.worker.v1 import worker_pb2
 from services.common.errors import Draining, DsmError, NoCapacity, ProtocolViolation, UpstreamFault, WorkerLost
+from services.common.telemetry import metrics
 from services.gateway.upstream.channels import OpenChannel
+from services.gateway.upstream.kind import Kind
 
 _log = structlog.get_logger()
 
@@ -72,6 +74,8 @@ SessionT = TypeVar("SessionT", bound=LinkSession[Any])
 class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
+    kind: ClassVar[Kind]
+
     def __init__(
         self, target: str, limits: LinkLimits, on_change: Callable[[], None], open_channel: OpenChannel
     ) -> None:
@@ -90,6 +94,11 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._heard_s = 0.0
+
+    @property
+    @abstractmethod
+    def served(self) -> str:
+        """Return which model or codec the worker computes, once it has said so."""
 
     @abstractmethod
     def start_call(self, channel: grpc.aio.Channel) -> Any:
@@ -128,20 +137,40 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
         retry_s = _FIRST_RETRY_S
-        while True:
-            try:
-                await self._run_stream()
-                retry_s = _FIRST_RETRY_S
-            except grpc.aio.AioRpcError as error:
-                self._log_problem(f"{error.code().name}: {error.details()}")
-            except (TimeoutError, ProtocolViolation) as error:
-                self._log_problem(str(error) or "no heartbeat")
-            was_connected = self.connected
-            self._lose()
-            if was_connected:
-                retry_s = _FIRST_RETRY_S
-            await asyncio.sleep(retry_s)
-            retry_s = min(_LAST_RETRY_S, 2 * retry_s)
+        try:
+            while True:
+                cause = await self._run_stream_to_its_end()
+                if self.connected:
+                    self._count_loss("drained" if self.capacity.draining else cause)
+                    retry_s = _FIRST_RETRY_S
+                self._lose()
+                await asyncio.sleep(retry_s)
+                retry_s = min(_LAST_RETRY_S, 2 * retry_s)
+        finally:
+            if self.connected:
+                metrics.WORKER_LINKS_UP.add(-1, self._labels())
+
+    async def _run_stream_to_its_end(self) -> str:
+        """Run a stream; returns what ended it."""
+        try:
+            await self._run_stream()
+        except grpc.aio.AioRpcError as error:
+            self._log_problem(f"{error.code().name}: {error.details()}")
+            return "broken"
+        except TimeoutError as error:
+            self._log_problem(str(error) or "no heartbeat")
+            return "silent"
+        except ProtocolViolation as error:
+            self._log_problem(str(error))
+            return {WorkerEnded: "ended", WorkerHung: "hung"}.get(type(error), "broken")
+        return "ended"
+
+    def _count_loss(self, cause: str) -> None:
+        metrics.WORKER_LINKS_UP.add(-1, self._labels())
+        metrics.WORKER_LOSSES.add(1, {"service": "gateway", "kind": self.kind.label, "cause": cause})
+
+    def _labels(self) -> dict[str, str]:
+        return {"service": "gateway", "kind": self.kind.label, "model": self.served}
 
     def _log_problem(self, problem: str) -> None:
         """Warn of a problem once; it comes again with every try, and is forgotten once the worker is reached."""
@@ -178,7 +207,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             was_draining = self.connected and self.capacity.draining
             self.capacity = response.capacity
             if self.capacity.step_running_ms > 1000 * self._limits.hung_after_s:
-                raise ProtocolViolation(f"a step has been running for {self.capacity.step_running_ms} ms")
+                raise WorkerHung(f"a step has been running for {self.capacity.step_running_ms} ms")
             self._unanswered_opens = sum(not session.opening.done() for session in self._sessions.values())
             if not self.connected:
                 self._greet(response)
@@ -196,6 +225,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             raise ProtocolViolation(f"{self.target}: wanted info in the first response of a stream")
         self.on_info(response.info)
         self.connected = True
+        metrics.WORKER_LINKS_UP.add(1, self._labels())
         self._last_problem = ""
         _log.info("worker connected", target=self.target, slots=self.capacity.slots_total)
 
@@ -285,6 +315,10 @@ class WorkerEnded(ProtocolViolation):
 
     def __str__(self) -> str:
         return "the worker ended the stream"
+
+
+class WorkerHung(ProtocolViolation):
+    """The worker answers, but its present step does not end."""
 
 
 def failure_error(failure: worker_pb2.SessionFailure, target: str) -> DsmError:

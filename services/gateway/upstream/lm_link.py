@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
 from services.common.call import current_call
+from services.common.telemetry import spans
 from services.gateway.upstream.channels import OpenChannel, open_plain_channel
+from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
 
 
@@ -122,6 +124,8 @@ class ModelInfo:
 class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSession]):
     """One stream to one LM worker."""
 
+    kind = Kind.LM
+
     def __init__(
         self,
         target: str,
@@ -134,6 +138,11 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
         self._heads = 0
         self.clear_pending()
 
+    @property
+    def served(self) -> str:
+        """Return the model's name."""
+        return self.model.name if self.model else ""
+
     def serves(self, model: str) -> bool:
         """Tell whether this worker computes that model."""
         return self.connected and self.model is not None and self.model.name == model
@@ -141,9 +150,9 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
     def open(self, listener: LmListener, interim: bool, history: ReplayedHistory | None) -> LmSession:
         """Ask for a session, a new one or one with a history; await its `opening`."""
         session = self.add_session(lambda number: LmSession(number, listener, self))
-        call = current_call()
+        request_id = current_call().request_id
         opening = self._request.opens.add(
-            session=session.number, interim=interim, request_id=call.request_id, traceparent=call.traceparent
+            session=session.number, interim=interim, request_id=request_id, traceparent=spans.traceparent()
         )
         if history is not None:
             opening.replay.MergeFrom(lm_pb2.Replay(**history._asdict()))

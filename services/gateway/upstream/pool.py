@@ -14,7 +14,9 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from services.common.errors import Draining, NoCapacity, WorkerLost
+from services.common.telemetry import metrics
 from services.gateway.upstream.addresses import resolve_addresses
+from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkSession, WorkerLink
 
 _log = structlog.get_logger()
@@ -35,7 +37,7 @@ class WorkerPool(Generic[LinkT]):
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         addresses: Sequence[str],
         make_link: Callable[[str, Callable[[], None]], LinkT],
         *,
@@ -43,9 +45,10 @@ class WorkerPool(Generic[LinkT]):
         queue_limit: int,
         resolve: Callable[[Sequence[str]], Awaitable[dict[str, list[str]]]] = resolve_addresses,
     ) -> None:
-        """kind: for messages, "codec" or "LM". make_link: from a target and a callback for its changes."""
+        """make_link: from a target and a callback for its changes."""
         self._resolve = resolve
         self._kind = kind
+        self._labels = {"service": "gateway", "kind": kind.label}
         self._addresses = addresses
         self._make_link = make_link
         self._resolve_every_s = resolve_every_s
@@ -74,18 +77,21 @@ class WorkerPool(Generic[LinkT]):
             for task in self._runs.values():
                 task.cancel()
             await asyncio.gather(*self._runs.values(), return_exceptions=True)
+            metrics.WORKER_LINKS.add(-len(self._links), self._labels)
 
     def _update(self, targets: dict[str, list[str]]) -> None:
         wanted = {target for found in targets.values() for target in found}
         for target in sorted(wanted - self._links.keys()):
             link = self._links[target] = self._make_link(target, self._on_change)
             self._runs[target] = asyncio.create_task(link.run())
+            metrics.WORKER_LINKS.add(1, self._labels)
         for target in self._links.keys() - wanted:
             # A name may vanish from DNS before its pod has ended (draining): sessions go on while it answers.
             if not self._links[target].connected:
                 self._runs.pop(target).cancel()
                 del self._links[target]
-                _log.info("worker gone", kind=self._kind, target=target)
+                metrics.WORKER_LINKS.add(-1, self._labels)
+                _log.info("worker gone", kind=self._kind.value, target=target)
 
     def _on_change(self) -> None:
         if self._waiting:
@@ -118,6 +124,7 @@ class WorkerPool(Generic[LinkT]):
                 f"no {what} has a free slot, and {self._waiting} sessions wait already", self.retry_after_s()
             )
         self._waiting += 1
+        metrics.ADMISSION_WAITING.add(1, self._labels)
         try:
             async with asyncio.timeout_at(deadline_s) as timeout:
                 while True:
@@ -136,6 +143,7 @@ class WorkerPool(Generic[LinkT]):
             raise NoCapacity(f"no {what} has a free slot", self.retry_after_s()) from None
         finally:
             self._waiting -= 1
+            metrics.ADMISSION_WAITING.add(-1, self._labels)
 
     async def _ask(
         self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT]

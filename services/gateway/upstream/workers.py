@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import UnknownModel, WorkerLost
+from services.common.telemetry import spans
 from services.gateway.config import GatewayConfig
 from services.gateway.upstream.addresses import check_address
 from services.gateway.upstream.channels import channel_opener
@@ -41,14 +42,14 @@ class Workers:
         limits = LinkLimits(config.heartbeat_timeout_s, config.hung_after_s)
         open_channel = channel_opener(config)
         self._codecs = WorkerPool(
-            "codec",
+            Kind.CODEC,
             config.codecs,
             lambda target, on_change: CodecLink(target, limits, on_change, open_channel),
             resolve_every_s=config.resolve_every_s,
             queue_limit=config.admission_queue,
         )
         self._lms = WorkerPool(
-            "LM",
+            Kind.LM,
             config.lms,
             lambda target, on_change: LmLink(target, limits, on_change, open_channel),
             resolve_every_s=config.resolve_every_s,
@@ -110,12 +111,15 @@ class Workers:
         deadline_s: float,
     ) -> LmSession:
         """Open a session on the model's least loaded LM worker. Raises NoCapacity or WorkerLost."""
-        return await self._lms.acquire(
-            lambda link: link.serves(model.name),
-            lambda link: link.open(listener, interim, history),
-            deadline_s,
-            f"LM worker of model {model.name}",
-        )
+        with spans.span(spans.OPEN_LM) as span:
+            session = await self._lms.acquire(
+                lambda link: link.serves(model.name),
+                lambda link: link.open(listener, interim, history),
+                deadline_s,
+                f"LM worker of model {model.name}",
+            )
+            span.set_attribute("dsm_stt.worker", session.target)
+            return session
 
     async def open_codec(
         self,
@@ -126,12 +130,15 @@ class Workers:
         deadline_s: float,
     ) -> CodecSession:
         """Open a session on the least loaded worker of the model's codec. Raises NoCapacity or WorkerLost."""
-        return await self._codecs.acquire(
-            lambda link: link.serves(model.codec_id),
-            lambda link: link.open(listener, warmup),
-            deadline_s,
-            f"codec worker of codec {model.codec_id}",
-        )
+        with spans.span(spans.OPEN_CODEC) as span:
+            session = await self._codecs.acquire(
+                lambda link: link.serves(model.codec_id),
+                lambda link: link.open(listener, warmup),
+                deadline_s,
+                f"codec worker of codec {model.codec_id}",
+            )
+            span.set_attribute("dsm_stt.worker", session.target)
+            return session
 
     def has_room(self, model: ModelInfo, kind: Kind) -> bool:
         """Tell whether a worker of this kind has a free slot for the model now."""
