@@ -1,8 +1,8 @@
 """An OTLP receiver in this process: what services send to it can be looked at as plain values.
 
-    with OtlpReceiver() as receiver:
-        ... environment={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint} ...
-        await receiver.until(lambda: receiver.named("admission"))
+with OtlpReceiver() as receiver:
+    ... environment={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint} ...
+    await receiver.until(lambda: receiver.named("admission"))
 """
 
 from __future__ import annotations
