@@ -20,6 +20,7 @@ from services.common.framing import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
+from services.common.step_budget import StepBudget
 from services.common.step_loop import StepLoop
 from services.common.telemetry.exporting import exporting
 from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
@@ -64,7 +65,9 @@ def codec_process(
     def fail(error: EngineFailed) -> None:
         process.fail(error)
 
-    loop: StepLoop[WorkerSession, NDArray[np.uint16]] = StepLoop(build, deliver, fail, "codec")
+    loop: StepLoop[WorkerSession, NDArray[np.uint16]] = StepLoop(
+        build, deliver, fail, "codec", StepBudget(settings.step_budget_s)
+    )
     worker = Worker("codec", loop)
     servicer = CodecServicer(worker, settings.credit_frames)
     process = WorkerProcess(

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import DsmError, EngineFailed
 from services.common.slots import SlotTable
+from services.common.step_budget import StepBudget
 from services.common.telemetry import metrics
 from services.common.telemetry.worker_trace import WorkerTrace
 
@@ -84,9 +85,11 @@ class StepLoop(Generic[SessionT, ResultT]):
         deliver: Callable[[Sequence[SessionT], ResultT], None],
         fail: Callable[[EngineFailed], None],
         name: str,
+        budget: StepBudget | None = None,
     ) -> None:
         """build: loads the engine, in the loop's thread. deliver: called in the event loop after each step, with the
-        sessions in the order of the result's rows. fail: called in the event loop once, if the engine raises."""
+        sessions in the order of the result's rows. fail: called in the event loop once, if the engine raises. budget:
+        of a step; one frame by default."""
         self._build = build
         self._deliver = deliver
         self._fail = fail
@@ -103,7 +106,7 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._loaded: asyncio.Future[Engine[ResultT]] | None = None
         self._busy_since_s: float | None = None
         self.slots = SlotTable(0)
-        self.step_time_s = 0.0
+        self.budget = budget or StepBudget()
         # Of its metrics; whoever builds the engine adds which model it is.
         self.labels = {"service": name}
 
@@ -126,6 +129,10 @@ class StepLoop(Generic[SessionT, ResultT]):
         """Seconds since the present step or command began; 0 when the loop waits for work."""
         since = self._busy_since_s
         return 0.0 if since is None else time.monotonic() - since
+
+    def over_budget(self) -> bool:
+        """Tell whether steps take so long that one more session would make the live ones late."""
+        return self.budget.exceeded(time.monotonic())
 
     def alive(self) -> bool:
         """Tell whether the thread runs."""
@@ -239,7 +246,9 @@ class StepLoop(Generic[SessionT, ResultT]):
         if sessions:
             started_s = self._busy_since_s = time.monotonic()
             result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
-            self._record(time.monotonic() - started_s, began_s - oldest_s, set(sessions))
+            ended_s = time.monotonic()
+            self.budget.note(ended_s - started_s, ended_s)
+            self._record(ended_s - started_s, began_s - oldest_s, set(sessions))
             self._post(self._deliver, sessions, result)
         if self._openings:
             self._busy_since_s = time.monotonic()
@@ -269,7 +278,6 @@ class StepLoop(Generic[SessionT, ResultT]):
         return sessions, rows
 
     def _record(self, step_s: float, queue_s: float, sessions: Set[SessionT]) -> None:
-        self.step_time_s = step_s if not self.step_time_s else 0.9 * self.step_time_s + 0.1 * step_s
         # A step has many traces; any of them shows what else went on.
         context = None
         for session in sessions:

@@ -21,6 +21,7 @@ import structlog
 
 from services.common.env import setting
 from services.common.errors import ConfigError, EngineFailed
+from services.common.framing import FRAME_S
 from services.common.grpc_server import GrpcServer
 from services.common.server_settings import ServerSettings
 from services.common.step_loop import STEP_THREAD_SUFFIX
@@ -57,6 +58,11 @@ class WorkerSettings(ServerSettings):
     stuck_after_s: float = setting(
         "DSM_STUCK_AFTER_S", "A step that takes longer makes the worker unhealthy, seconds", default=10.0
     )
+    step_budget_s: float = setting(
+        "DSM_STEP_BUDGET_S",
+        "While a step takes more than four fifths of this, new sessions go elsewhere or wait, seconds; 0: never",
+        default=FRAME_S,
+    )
     drain_s: float = setting("DSM_DRAIN_S", "After SIGTERM, wait this long for sessions to end, seconds", default=25.0)
     log_level: str = setting("DSM_LOG_LEVEL", "debug, info, warning or error", default="info")
     log_format: str = setting("DSM_LOG_FORMAT", "json or console", default="json")
@@ -74,6 +80,8 @@ class WorkerSettings(ServerSettings):
             raise ConfigError(f"DSM_THREADS: wanted 0 or more, got {self.threads}")
         if self.stuck_after_s <= 0 or self.drain_s < 0:
             raise ConfigError("DSM_STUCK_AFTER_S and DSM_DRAIN_S: wanted positive seconds")
+        if self.step_budget_s < 0:
+            raise ConfigError(f"DSM_STEP_BUDGET_S: wanted 0 or more, got {self.step_budget_s}")
 
 
 def leave(code: int) -> int:

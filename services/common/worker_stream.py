@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from dsm_stt.worker.v1 import worker_pb2
 from services.common.errors import Draining, DsmError, EngineFailed, ProtocolViolation
-from services.common.framing import FRAME_S
 from services.common.step_loop import StepLoop, StepSession
 from services.common.telemetry import metrics, spans
 from services.common.telemetry.worker_trace import WorkerTrace
@@ -253,9 +252,10 @@ class Worker(Generic[SessionT]):
         capacity.slots_total = self.loop.slots.total
         capacity.slots_free = 0 if self.draining else self.loop.slots.free
         capacity.draining = self.draining
-        capacity.step_time_us = round(self.loop.step_time_s * 1e6)
+        capacity.over_budget = self.loop.over_budget()
+        capacity.step_time_us = round(self.loop.budget.average_s * 1e6)
         capacity.step_running_ms = round(self.loop.stuck_for_s() * 1000)
-        capacity.step_budget_us = round(FRAME_S * 1e6)
+        capacity.step_budget_us = round(self.loop.budget.budget_s * 1e6)
 
     def fail(self, error: EngineFailed) -> None:
         """Tell every stream that the engine failed; nothing can be opened any more."""

@@ -110,6 +110,7 @@ class Failover:
             interim=self._options.results.interim,
             history=history,
             deadline_s=deadline_s,
+            going_on=True,
         )
         self._call.fields["lm"] = lm.target
         self._pair.attach_lm(lm)
@@ -117,7 +118,7 @@ class Failover:
     async def _replace_codec(self, deadline_s: float) -> None:
         warmup = None if self._pair.is_fresh(Kind.CODEC) else self._pair.history.pcm_window()
         codec = await self._workers.open_codec(
-            self._options.model, self._pair.codec_side, warmup=warmup, deadline_s=deadline_s
+            self._options.model, self._pair.codec_side, warmup=warmup, deadline_s=deadline_s, going_on=True
         )
         self._call.fields["codec"] = codec.target
         self._pair.attach_codec(codec)

@@ -14,6 +14,7 @@ from services.common.errors import EngineFailed
 from services.common.grpc_server import stop_on_signals
 from services.common.log import configure_logging
 from services.common.registry import resolve
+from services.common.step_budget import StepBudget
 from services.common.step_loop import StepLoop
 from services.common.telemetry.exporting import exporting
 from services.common.worker_serve import WorkerProcess, WorkerSettings, leave
@@ -70,7 +71,7 @@ def lm_process(load: Callable[[], tuple[LmEngine, LmFacts]], listen: str, settin
     def fail(error: EngineFailed) -> None:
         process.fail(error)
 
-    loop: StepLoop[LmSession, LmStep] = StepLoop(build, deliver, fail, "lm")
+    loop: StepLoop[LmSession, LmStep] = StepLoop(build, deliver, fail, "lm", StepBudget(settings.step_budget_s))
     worker = Worker("lm", loop)
     servicer = LmServicer(worker, settings.credit_frames)
     process = WorkerProcess(

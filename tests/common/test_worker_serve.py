@@ -293,6 +293,7 @@ def taken_port() -> Iterator[int]:
         ({"threads": -1}, "DSM_THREADS: wanted 0 or more, got -1"),
         ({"stuck_after_s": 0.0}, "DSM_STUCK_AFTER_S"),
         ({"drain_s": -1.0}, "DSM_DRAIN_S"),
+        ({"step_budget_s": -0.1}, "DSM_STEP_BUDGET_S: wanted 0 or more, got -0.1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -119,9 +119,19 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     @property
     def available(self) -> int:
         """Slots that a new session could probably get."""
+        return 0 if self.over_budget else self.room
+
+    @property
+    def room(self) -> int:
+        """Slots that a session could probably get that would be lost without one."""
         if not self.connected or self.capacity.draining or self.silent:
             return 0
         return max(0, self.capacity.slots_free - self._unanswered_opens)
+
+    @property
+    def over_budget(self) -> bool:
+        """Tell whether the worker's steps take too long for one more session."""
+        return self.capacity.over_budget
 
     @property
     def silent(self) -> bool:
@@ -132,7 +142,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     def load(self) -> float:
         """Share of the slots that are taken, 0 to 1, opens on their way included."""
         total = max(1, self.capacity.slots_total)
-        return 1 - self.available / total
+        return 1 - self.room / total
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""

@@ -2,12 +2,14 @@
 
 A session that finds no free slot waits in line, first come first served, for at most the admission wait; the line
 is bounded. Who cannot be served is told when to come back: the mean time between two slots becoming free, times the
-length of the line.
+length of the line. A session whose worker was lost goes before new ones, and may also have a slot of a worker whose
+steps take too long for a new one: late words are better than none.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -56,8 +58,11 @@ class WorkerPool(Generic[LinkT]):
         self._links: dict[str, LinkT] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._waiting = 0
-        # Who is first in line, by what is wanted: a full model must not hold up another.
-        self._turns: dict[str, asyncio.Lock] = {}
+        # Who is first in line, by what is wanted: a full model must not hold up another. Those that go on have lines
+        # of their own.
+        self._turns: dict[tuple[str, bool], asyncio.Lock] = {}
+        # Sessions that look for a slot to go on in, by what they want: 0 or 1.
+        self._going_on: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._release_interval_s = _FIRST_RELEASE_INTERVAL_S
         self._last_release_s: float | None = None
@@ -112,14 +117,21 @@ class WorkerPool(Generic[LinkT]):
         return min(_MAX_RETRY_S, max(_MIN_RETRY_S, self._release_interval_s * (1 + self._waiting)))
 
     async def acquire(
-        self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT], deadline_s: float, what: str
+        self,
+        suits: Callable[[LinkT], bool],
+        open_on: Callable[[LinkT], SessionT],
+        deadline_s: float,
+        what: str,
+        *,
+        going_on: bool = False,
     ) -> SessionT:
         """Open a session on the least loaded worker that suits; waits for a slot until the deadline.
 
         deadline_s: on the event loop's clock. what: names what is wanted, e.g. "LM of model x"; one line for each.
+        going_on: the session has begun, on a worker that was lost or that drains.
         Raises NoCapacity when workers are full, WorkerLost when there is none at all.
         """
-        if self._waiting >= self._queue_limit:
+        if self._waiting >= self._queue_limit and not going_on:
             raise NoCapacity(
                 f"no {what} has a free slot, and {self._waiting} sessions wait already", self.retry_after_s()
             )
@@ -128,8 +140,8 @@ class WorkerPool(Generic[LinkT]):
         try:
             async with asyncio.timeout_at(deadline_s) as timeout:
                 while True:
-                    async with self._turns.setdefault(what, asyncio.Lock()):
-                        link, session = await self._ask(suits, open_on)
+                    async with self._turns.setdefault((what, going_on), asyncio.Lock()):
+                        link, session = await self._ask(suits, open_on, what, going_on)
                     # A slot is there; the deadline is for those that wait for one, and the next in line may ask, too.
                     timeout.reschedule(None)
                     try:
@@ -140,22 +152,41 @@ class WorkerPool(Generic[LinkT]):
         except TimeoutError:
             if not any(suits(link) for link in self._links.values()):
                 raise WorkerLost(f"no {what} can be reached") from None
-            raise NoCapacity(f"no {what} has a free slot", self.retry_after_s()) from None
+            raise NoCapacity(self._why_none(suits, what), self.retry_after_s()) from None
         finally:
             self._waiting -= 1
             metrics.ADMISSION_WAITING.add(-1, self._labels)
 
+    def _why_none(self, suits: Callable[[LinkT], bool], what: str) -> str:
+        if any(suits(link) and link.room for link in self._links.values()):
+            return f"no {what} could keep up with one more session"
+        return f"no {what} has a free slot"
+
     async def _ask(
-        self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT]
+        self, suits: Callable[[LinkT], bool], open_on: Callable[[LinkT], SessionT], what: str, going_on: bool
     ) -> tuple[LinkT, SessionT]:
         """Ask the least loaded worker for a session, as soon as one has room. Holds the turn: first in line."""
-        while True:
-            changed = self._changed
-            candidates = [link for link in self._links.values() if suits(link) and link.available]
-            if candidates:
-                link = min(candidates, key=lambda link: link.load)
-                return link, open_on(link)
-            await changed.wait()
+        self._going_on[what] += going_on
+        try:
+            while True:
+                changed = self._changed
+                candidates = self._candidates(suits, what, going_on)
+                if candidates:
+                    link = min(candidates, key=lambda link: link.load)
+                    return link, open_on(link)
+                await changed.wait()
+        finally:
+            if going_on:
+                self._going_on[what] -= 1
+                # New sessions have made way for this one.
+                self._on_change()
+
+    def _candidates(self, suits: Callable[[LinkT], bool], what: str, going_on: bool) -> list[LinkT]:
+        links = [link for link in self._links.values() if suits(link)]
+        in_time = [link for link in links if link.available]
+        if going_on:
+            return in_time or [link for link in links if link.room]
+        return [] if self._going_on[what] else in_time
 
     async def _opened(self, link: LinkT, session: SessionT) -> SessionT:
         """Wait for a worker's answer as long as the worker is heard of; raises what came of it."""

@@ -109,14 +109,19 @@ class Workers:
         interim: bool,
         history: ReplayedHistory | None = None,
         deadline_s: float,
+        going_on: bool = False,
     ) -> LmSession:
-        """Open a session on the model's least loaded LM worker. Raises NoCapacity or WorkerLost."""
+        """Open a session on the model's least loaded LM worker. Raises NoCapacity or WorkerLost.
+
+        going_on: see WorkerPool.acquire; also of a session that has no history yet.
+        """
         with spans.span(spans.OPEN_LM) as span:
             session = await self._lms.acquire(
                 lambda link: link.serves(model.name),
                 lambda link: link.open(listener, interim, history),
                 deadline_s,
                 f"LM worker of model {model.name}",
+                going_on=going_on,
             )
             span.set_attribute("dsm_stt.worker", session.target)
             return session
@@ -128,6 +133,7 @@ class Workers:
         *,
         warmup: NDArray[np.float32] | None = None,
         deadline_s: float,
+        going_on: bool = False,
     ) -> CodecSession:
         """Open a session on the least loaded worker of the model's codec. Raises NoCapacity or WorkerLost."""
         with spans.span(spans.OPEN_CODEC) as span:
@@ -136,15 +142,16 @@ class Workers:
                 lambda link: link.open(listener, warmup),
                 deadline_s,
                 f"codec worker of codec {model.codec_id}",
+                going_on=going_on,
             )
             span.set_attribute("dsm_stt.worker", session.target)
             return session
 
     def has_room(self, model: ModelInfo, kind: Kind) -> bool:
-        """Tell whether a worker of this kind has a free slot for the model now."""
+        """Tell whether a worker of this kind has a slot for a session of the model that goes on."""
         if kind is Kind.LM:
-            return any(link.serves(model.name) and link.available for link in self._lms.links)
-        return any(link.serves(model.codec_id) and link.available for link in self._codecs.links)
+            return any(link.serves(model.name) and link.room for link in self._lms.links)
+        return any(link.serves(model.codec_id) and link.room for link in self._codecs.links)
 
     def note_release(self) -> None:
         """Take note that a session ended."""

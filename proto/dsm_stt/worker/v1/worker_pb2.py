@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64sm_stt/worker/v1/worker.proto\x12\x11\x64sm_stt.worker.v1\"\x8c\x01\n\x08\x43\x61pacity\x12\x13\n\x0bslots_total\x18\x01 \x01(\r\x12\x12\n\nslots_free\x18\x02 \x01(\r\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x12\x14\n\x0cstep_time_us\x18\x04 \x01(\r\x12\x16\n\x0estep_budget_us\x18\x05 \x01(\r\x12\x17\n\x0fstep_running_ms\x18\x06 \x01(\r\"d\n\x0eSessionFailure\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32 .dsm_stt.worker.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t*\xa0\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41ILURE_REASON_NO_SLOT\x10\x01\x12\x1b\n\x17\x46\x41ILURE_REASON_DRAINING\x10\x02\x12\x1b\n\x17\x46\x41ILURE_REASON_PROTOCOL\x10\x03\x12\x19\n\x15\x46\x41ILURE_REASON_ENGINE\x10\x04\x42]\n\x13io.dsmstt.worker.v1P\x01ZDgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/worker/v1;workerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64sm_stt/worker/v1/worker.proto\x12\x11\x64sm_stt.worker.v1\"\xa1\x01\n\x08\x43\x61pacity\x12\x13\n\x0bslots_total\x18\x01 \x01(\r\x12\x12\n\nslots_free\x18\x02 \x01(\r\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x12\x14\n\x0cstep_time_us\x18\x04 \x01(\r\x12\x16\n\x0estep_budget_us\x18\x05 \x01(\r\x12\x17\n\x0fstep_running_ms\x18\x06 \x01(\r\x12\x13\n\x0bover_budget\x18\x07 \x01(\x08\"d\n\x0eSessionFailure\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32 .dsm_stt.worker.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t*\xa0\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41ILURE_REASON_NO_SLOT\x10\x01\x12\x1b\n\x17\x46\x41ILURE_REASON_DRAINING\x10\x02\x12\x1b\n\x17\x46\x41ILURE_REASON_PROTOCOL\x10\x03\x12\x19\n\x15\x46\x41ILURE_REASON_ENGINE\x10\x04\x42]\n\x13io.dsmstt.worker.v1P\x01ZDgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/worker/v1;workerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dsm_stt.worker.v1.worker_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023io.dsmstt.worker.v1P\001ZDgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/worker/v1;workerv1'
-  _globals['_FAILUREREASON']._serialized_start=299
-  _globals['_FAILUREREASON']._serialized_end=459
+  _globals['_FAILUREREASON']._serialized_start=320
+  _globals['_FAILUREREASON']._serialized_end=480
   _globals['_CAPACITY']._serialized_start=54
-  _globals['_CAPACITY']._serialized_end=194
-  _globals['_SESSIONFAILURE']._serialized_start=196
-  _globals['_SESSIONFAILURE']._serialized_end=296
+  _globals['_CAPACITY']._serialized_end=215
+  _globals['_SESSIONFAILURE']._serialized_start=217
+  _globals['_SESSIONFAILURE']._serialized_end=317
 # @@protoc_insertion_point(module_scope)

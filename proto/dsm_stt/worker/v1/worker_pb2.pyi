@@ -62,19 +62,24 @@ class Capacity(_message.Message):
     STEP_TIME_US_FIELD_NUMBER: _builtins.int
     STEP_BUDGET_US_FIELD_NUMBER: _builtins.int
     STEP_RUNNING_MS_FIELD_NUMBER: _builtins.int
+    OVER_BUDGET_FIELD_NUMBER: _builtins.int
     slots_total: _builtins.int
     """Sessions that the worker can hold at once."""
     slots_free: _builtins.int
-    """Slots that a new session could take now. 0 while draining."""
+    """Slots that no session has. 0 while draining. While `over_budget` is set they are for sessions of lost workers alone."""
     draining: _builtins.bool
     """The worker takes no new session and wants the present ones moved elsewhere."""
     step_time_us: _builtins.int
     """Exponential average of the time of one batched step, in microseconds; 0 before the first."""
     step_budget_us: _builtins.int
-    """What a step may take for every live session to keep up, in microseconds: one frame, 80 000."""
+    """What a step may take for every live session to keep up, in microseconds: one frame, 80 000. 0: no budget."""
     step_running_ms: _builtins.int
     """For how long the present step has been running, in milliseconds; 0 between steps. A worker whose step hangs still
     answers, so this is how a gateway notices.
+    """
+    over_budget: _builtins.bool
+    """Steps take nearly as long as they may, so one more session would make the live ones late. A gateway opens no new
+    session here until this is false again; one that would otherwise be lost with its worker may still come.
     """
     def __init__(
         self,
@@ -85,10 +90,11 @@ class Capacity(_message.Message):
         step_time_us: _builtins.int = ...,
         step_budget_us: _builtins.int = ...,
         step_running_ms: _builtins.int = ...,
+        over_budget: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "slots_free", b"slots_free", "slots_total", b"slots_total", "step_budget_us", b"step_budget_us", "step_running_ms", b"step_running_ms", "step_time_us", b"step_time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "over_budget", b"over_budget", "slots_free", b"slots_free", "slots_total", b"slots_total", "step_budget_us", b"step_budget_us", "step_running_ms", b"step_running_ms", "step_time_us", b"step_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
