@@ -17,18 +17,19 @@ _log = structlog.get_logger()
 
 
 @contextmanager
-def exporting(settings: TelemetrySettings, service: str) -> Iterator[None]:
+def exporting(settings: TelemetrySettings, service: str) -> Iterator[int | None]:
     """Send and serve telemetry as long as the block, and the last of it at its end; nothing unless settings say so.
 
-    Raises ConfigError when the port of the metrics cannot be had.
+    Yields the port where the metrics are, None without one. Raises ConfigError when that port cannot be had.
     """
     with ExitStack() as ends:
         if settings.traces_to or settings.metrics_to or settings.metrics_listen:
-            _start(settings, service, ends)
-        yield
+            yield _start(settings, service, ends)
+        else:
+            yield None
 
 
-def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> None:
+def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> int | None:
     # Only here: a process that exports nothing need not load any of it.
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -52,6 +53,7 @@ def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> None:
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
     resource = ours.merge(OTELResourceDetector().detect())
     readers: list[MetricReader] = []
+    port: int | None = None
     if settings.metrics_to:
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=settings.metrics_to)))
     prometheus = PrometheusReader()
@@ -62,15 +64,17 @@ def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> None:
         metrics.set_meter_provider(meters)
         ends.callback(meters.shutdown)
     if settings.metrics_listen:
-        port = PrometheusPort(settings.metrics_listen, prometheus)
-        ends.callback(port.stop)
-        _log.info("metrics", address=settings.metrics_listen, port=port.port)
+        listening = PrometheusPort(settings.metrics_listen, prometheus)
+        ends.callback(listening.stop)
+        port = listening.port
+        _log.info("metrics", address=settings.metrics_listen, port=port)
     if settings.traces_to:
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.traces_to)))
         trace.set_tracer_provider(tracers)
         ends.callback(tracers.shutdown)
     _log.info("telemetry", traces=settings.traces_to, metrics=settings.metrics_to)
+    return port
 
 
 class _ToStructlog(logging.Handler):

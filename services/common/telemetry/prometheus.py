@@ -34,6 +34,10 @@ class PrometheusReader(MetricReader):
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
         self._received = metrics_data
 
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Have nothing to send; collecting now would take the exemplars away from the next scrape."""
+        return True
+
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
         """Have nothing to end."""
 

@@ -26,6 +26,10 @@ FAILOVER = "failover"
 WORKER_SESSION = "{service} session"
 WORKER_OPEN = "{service} open"
 
+# When time.monotonic began; the wall clock may be set anew now and then.
+_epoch_ns = time.time_ns() - time.monotonic_ns()
+_CLOCK_SLACK_NS = 1_000_000
+
 _tracer = trace.get_tracer("dsm_stt")
 _w3c = TraceContextTextMapPropagator()
 
@@ -73,15 +77,18 @@ def span(name: str, **attributes: str) -> Iterator[Span]:
 
 def past(name: str, parent: Context, began_s: float, ended_s: float, **attributes: str | int | float) -> Span:
     """Record what is over. began_s, ended_s: on time.monotonic's clock."""
-    now_ns, now_s = time.time_ns(), time.monotonic()
-
-    def wall_ns(at_s: float) -> int:
-        return now_ns - round((now_s - at_s) * 1e9)
-
     named = {f"dsm_stt.{key}": value for key, value in attributes.items()}
-    made = _tracer.start_span(name, parent, attributes=named, start_time=wall_ns(began_s))
-    made.end(wall_ns(ended_s))
+    made = _tracer.start_span(name, parent, attributes=named, start_time=_wall_ns(began_s))
+    made.end(_wall_ns(ended_s))
     return made
+
+
+def _wall_ns(at_s: float) -> int:
+    global _epoch_ns  # noqa: PLW0603  # one for the process, so that spans made one after another agree
+    epoch_ns = time.time_ns() - time.monotonic_ns()
+    if abs(epoch_ns - _epoch_ns) > _CLOCK_SLACK_NS:
+        _epoch_ns = epoch_ns
+    return _epoch_ns + round(at_s * 1e9)
 
 
 def trace_id(span: Span) -> str:
