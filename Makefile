@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step format format-check lint types contracts proto stubs lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file plots performance-doc format format-check lint types contracts proto stubs lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,18 @@ soak: setup $(MODEL) ## Half an hour of load, and a session of two hours of audi
 
 bench-step: setup ## Step times of the engines against moshi's
 	$(BIN)/python -m benchmarks.step $(ARGS)
+
+bench-load: setup $(MODEL) ## Live callers against all services: latency, lag, CPU, how many (about 8 minutes)
+	$(BIN)/python -m benchmarks.load $(ARGS)
+
+bench-file: setup $(MODEL) ## A long recording as fast as it goes, against moshi's own (about 3 minutes)
+	$(BIN)/python -m benchmarks.file $(ARGS)
+
+plots: setup ## Draw the benchmarks' plots again from their figures
+	$(BIN)/python -m benchmarks.plot
+
+performance-doc: setup plots ## Write the benchmarks' figures into docs/performance.md
+	$(BIN)/python -m benchmarks.performance_doc
 
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -1,48 +1,47 @@
-"""Callers in real time: what they say, made up from a seed, and what they hear."""
+"""Callers: they send what their scripts say, in real time or faster, and note what they hear and when."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-import wave
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 from grpc_status import rpc_status
 
-from benchmarks.results import ROOT
+from benchmarks.scripts import Script
 from dsm_stt.speech.v1 import speech_pb2 as pb
 from dsm_stt.speech.v1 import speech_pb2_grpc
 from services.cli.final_status import FinalStatus
 from services.cli.transcript import seconds
-from services.common.framing import FRAME_S
-
-SAMPLES = ROOT / "models" / "dsm-tiny-en" / "samples"
-RATE_HZ = 16_000
-_PIECE_BYTES = round(RATE_HZ * FRAME_S) * 2
 
 
 class HeardWord(NamedTuple):
-    """A final word, and when it came: seconds since the session's first sample was sent."""
+    """A final word, and when it came.
+
+    came_s: seconds since the session's first sample was spoken. heard_s: how far the service had heard the audio then,
+    which is the end of the frame that completed the word.
+    """
 
     text: str
     start_s: float
     end_s: float
     turn: int
     came_s: float
+    heard_s: float
 
 
-@dataclass(frozen=True)
-class Script:
-    """What one caller sends, a message each 80 ms of audio; messages other than audio take no time."""
+class Look(NamedTuple):
+    """The cursors of one response, in seconds of the session's audio."""
 
-    requests: Iterable[pb.StreamingRecognizeRequest]
-    audio_s: float
+    received_s: float
+    processed_s: float
+
+    @property
+    def lag_s(self) -> float:
+        """Return by how much the service was behind what it had received."""
+        return self.received_s - self.processed_s
 
 
 @dataclass
@@ -54,8 +53,11 @@ class Heard:
     audio_s: float = 0.0
     complete: bool = False
     error: str = ""
-    # received - processed, each time the service said something.
-    lags_s: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    # How much later than its script says a message was begun to be sent: the caller's own doing, or flow control's.
+    sent_late_s: list[float] = field(default_factory=list)
+    # When the first message was due to begin, on the clock of time.monotonic().
+    began_s: float = 0.0
     lag_warnings: int = 0
     wall_s: float = 0.0
 
@@ -65,49 +67,20 @@ class Heard:
         return [(word.text, word.start_s, word.end_s, word.turn) for word in self.words]
 
 
-def script(seed: int, audio_s: float) -> Script:
-    """Make up what a caller says: recordings in any order, pauses, and, with some callers, flushes."""
-    chance = random.Random(seed)
-    audio = bytearray()
-    while len(audio) < audio_s * RATE_HZ * 2:
-        audio += chance.choice(recordings())
-        audio += bytes(2 * round(RATE_HZ * chance.uniform(0.1, 1.5)))
-    audio = audio[: round(audio_s * RATE_HZ) * 2]
-    results = pb.ResultOptions(interim_results=chance.random() < 0.3)
-    requests = [pb.StreamingRecognizeRequest(config=audio_config(results))]
-    flushes = chance.random() < 0.4
-    for start in range(0, len(audio), _PIECE_BYTES):
-        requests.append(pb.StreamingRecognizeRequest(audio=bytes(audio[start : start + _PIECE_BYTES])))
-        if flushes and chance.random() < 0.01:
-            flush = pb.Flush(flush_id=str(start), reset_context=chance.random() < 0.3)
-            requests.append(pb.StreamingRecognizeRequest(flush=flush))
-    return Script(requests, len(audio) / 2 / RATE_HZ)
+def open_channel(address: str) -> grpc.aio.Channel:
+    """Open a connection of its own; channels to one address would share one."""
+    return grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
-def audio_config(results: pb.ResultOptions | None = None) -> pb.RecognitionConfig:
-    """Make the config of a session that sends what the recordings are."""
-    audio_format = pb.AudioFormat(encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RATE_HZ)
-    return pb.RecognitionConfig(audio_format=audio_format, results=results)
-
-
-@cache
-def recordings(folder: Path = SAMPLES) -> list[bytes]:
-    """Read the recordings that come with the repository, as 16-bit samples."""
-    found = []
-    for path in sorted(folder.glob("*.wav")):
-        with wave.open(str(path)) as recording:
-            assert (recording.getframerate(), recording.getnchannels(), recording.getsampwidth()) == (RATE_HZ, 1, 2)
-            found.append(recording.readframes(recording.getnframes()))
-    return found
-
-
-async def call(stub: speech_pb2_grpc.SpeechServiceStub, said: Script, speed: float = 1.0) -> Heard:
-    """Hold one session. speed: times real time; math.inf for as fast as it is taken."""
-    heard = Heard()
+async def call(
+    stub: speech_pb2_grpc.SpeechServiceStub, said: Script, speed: float = 1.0, heard: Heard | None = None
+) -> Heard:
+    """Hold one session. speed: times real time; math.inf for as fast as it is taken. heard: filled as answers come."""
+    heard = heard or Heard()
     stream = stub.StreamingRecognize()
     status = FinalStatus(stream)
-    zero_s = time.monotonic()
-    writing = asyncio.create_task(_write(stream, said, speed))
+    heard.began_s = zero_s = time.monotonic()
+    writing = asyncio.create_task(_write(stream, said, speed, heard))
     try:
         async for response in stream:
             _take(heard, response, time.monotonic() - zero_s)
@@ -125,14 +98,17 @@ async def call(stub: speech_pb2_grpc.SpeechServiceStub, said: Script, speed: flo
     return heard
 
 
-async def _write(stream: grpc.aio.StreamStreamCall[Any, Any], said: Script, speed: float) -> None:
-    zero_s = time.monotonic()
+async def _write(stream: grpc.aio.StreamStreamCall[Any, Any], said: Script, speed: float, heard: Heard) -> None:
     sent = 0
     try:
         for request in said.requests:
             if request.audio:
+                # A device has a message's audio once its last sample has been spoken.
                 sent += 1
-                await asyncio.sleep(max(0.0, zero_s + sent * FRAME_S / speed - time.monotonic()))
+                due_s = heard.began_s + sent * said.message_s / speed
+                if (early_s := due_s - time.monotonic()) > 0:
+                    await asyncio.sleep(early_s)
+                heard.sent_late_s.append(time.monotonic() - due_s)
             await stream.write(request)
         await stream.done_writing()
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -141,12 +117,14 @@ async def _write(stream: grpc.aio.StreamStreamCall[Any, Any], said: Script, spee
 
 
 def _take(heard: Heard, response: pb.StreamingRecognizeResponse, came_s: float) -> None:
-    heard.lags_s.append(seconds(response.cursors.received) - seconds(response.cursors.processed))
+    look = Look(seconds(response.cursors.received), seconds(response.cursors.processed))
+    heard.looks.append(look)
     match response.WhichOneof("event"):
         case "result" if response.result.is_final:
             for word in response.result.words:
                 start_s, end_s = seconds(word.start_offset), seconds(word.end_offset)
-                heard.words.append(HeardWord(word.text, start_s, end_s, response.result.turn_index, came_s))
+                turn = response.result.turn_index
+                heard.words.append(HeardWord(word.text, start_s, end_s, turn, came_s, look.processed_s))
         case "flush_done":
             heard.flushes.append(response.flush_done.flush_id)
         case "warning" if response.warning.code == pb.WARNING_CODE_LAGGING:

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
-
-from benchmarks.callers import Heard, Script, call, script
+from benchmarks.callers import Heard, call, open_channel
 from benchmarks.results import percentiles
+from benchmarks.scripts import Script, script
 from dsm_stt.speech.v1 import speech_pb2_grpc
 from services.common.framing import FRAME_S
 
@@ -38,7 +37,7 @@ class Load:
         done = asyncio.Event()
         if meanwhile is None:
             done.set()
-        channels = [grpc.aio.insecure_channel(address) for _ in range(0, len(self.scripts), _CALLERS_PER_CHANNEL)]
+        channels = [open_channel(address) for _ in range(0, len(self.scripts), _CALLERS_PER_CHANNEL)]
         stubs = [speech_pb2_grpc.SpeechServiceStub(channel) for channel in channels]
 
         async def one(number: int) -> None:
@@ -76,7 +75,7 @@ def figures(load: Load) -> dict[str, Any]:
         "words": sum(len(session.words) for session in heard),
         "errors": [session.error for session in heard if session.error],
         "lag_warnings": sum(session.lag_warnings for session in heard),
-        "lag_s": percentiles([lag_s for session in heard for lag_s in session.lags_s]),
+        "lag_s": percentiles([look.lag_s for session in heard for look in session.looks]),
         "word_late_s": percentiles([word.came_s - word.start_s for session in heard for word in session.words]),
     }
 

@@ -35,10 +35,16 @@ def write(command: str, settings: Any, figures: dict[str, Any], folder: Path = R
     return path
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Read what `write` wrote."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
 def percentiles(values: list[float], digits: int = 3) -> dict[str, float]:
-    """Return p50, p90, p99 and max; all 0 of nothing."""
+    """Return p50, p90, p95, p99 and max; all 0 of nothing."""
     ordered = sorted(values) or [0.0]
-    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {
         name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], digits) for name, share in shares.items()
     }

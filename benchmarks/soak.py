@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 
 from benchmarks import results
-from benchmarks.callers import RATE_HZ, Script, audio_config, call, recordings
+from benchmarks.callers import call
 from benchmarks.live_load import Load, figures
 from benchmarks.rig import Rig
+from benchmarks.scripts import RATE_HZ, Script, audio_config, recordings
 from benchmarks.watch import Watch
 from dsm_stt.speech.v1 import speech_pb2 as pb
 from dsm_stt.speech.v1 import speech_pb2_grpc

@@ -52,5 +52,5 @@ def _figures(looks: list[tuple[float, Usage]]) -> dict[str, Any]:
         "rss_slope_mib_per_h": round(3600 * slope([(at_s, look.rss_mib) for at_s, look in half]), 2),
         "files": {"first": first.files, "half": half[0][1].files, "last": last.files},
         "threads": {"first": first.threads, "last": last.threads},
-        "cores": round((last.cpu_s - first.cpu_s) / max(0.001, ended_s - began_s), 3),
+        "cores": round((last.cpu_s - first.cpu_s) / max(0.001, ended_s - began_s), 4),
     }

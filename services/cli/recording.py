@@ -18,7 +18,7 @@ from services.common.framing import FRAME_S
 _SAMPLE_BYTES = 2
 _LOWEST_HZ, _HIGHEST_HZ = 8_000, 48_000
 # Sent as fast as it is taken, audio goes in larger pieces than in real time.
-_FAST_PIECE_S = 0.48
+FAST_PIECE_S = 0.48
 
 
 class NotAudio(Exception):
@@ -70,7 +70,7 @@ class Recording:
 
         speed: math.inf for as fast as they are taken. Starts the clock.
         """
-        piece_s = _FAST_PIECE_S if math.isinf(speed) else FRAME_S
+        piece_s = FAST_PIECE_S if math.isinf(speed) else FRAME_S
         clock.start()
         sent_samples = 0
         for piece in self.pieces(piece_s):
