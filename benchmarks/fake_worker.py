@@ -115,7 +115,9 @@ def lm(config: LmConfig) -> WorkerProcess:
 async def _run() -> int:
     is_codec = "DSM_CODEC_LISTEN" in os.environ
     configure_logging("info", "json", "codec" if is_codec else "lm")
-    worker = codec(from_environment(CodecConfig, os.environ)) if is_codec else lm(from_environment(LmConfig, os.environ))
+    worker = (
+        codec(from_environment(CodecConfig, os.environ)) if is_codec else lm(from_environment(LmConfig, os.environ))
+    )
     return await worker.run(stop_on_signals())
 
 

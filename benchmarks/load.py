@@ -1,7 +1,7 @@
 """Live callers against all three services: how late, how much processor time, how many. `make bench-load` calls it.
 
-1. Real engines on the embedded model, every service a process of its own. The number of callers is doubled until the lag
-   is too long, then halved in between (`search.py`); the largest that keeps up is tried once more, for longer.
+1. Real engines on the embedded model, every service a process of its own. The number of callers is doubled until the
+   lag is too long, then halved in between (`search.py`); the largest that keeps up is tried once more, for longer.
 2. The same with 64 callers, whether that is too many or not.
 3. The gateway alone: 64 callers of several kinds, and workers whose engines compute nothing (`fake_worker.py`), so that
    the gateway's use of the machine is that of 64 sessions that are kept up with.

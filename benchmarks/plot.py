@@ -68,7 +68,7 @@ def plot_load(found: Figures, file: Path) -> None:
     ):
         for name in ("p50", "p95", "p99"):
             axis.plot(sessions, [trial[key][name] for trial in trials], marker="o", label=name)
-        axis.set(title=title, xlabel="live sessions", yscale="symlog")
+        axis.set(title=title, xlabel="live sessions", yscale="log")
         _finish(axis)
     lag.axhline(found["lag_bar_ms"], color="grey", linestyle=":", linewidth=1)
     for name in trials[0]["cpu_ms_per_stream_s"] if trials else ():

@@ -66,10 +66,7 @@ def talk(seed: int, audio_s: float, sound: Sound | None = None) -> Script:
     message_s = sound.message_ms / 1000
     requests = [
         pb.StreamingRecognizeRequest(config=audio_config(results, sound.rate_hz)),
-        *(
-            pb.StreamingRecognizeRequest(audio=piece)
-            for piece in pieces(audio, round(sound.rate_hz * message_s) * 2)
-        ),
+        *(pb.StreamingRecognizeRequest(audio=piece) for piece in pieces(audio, round(sound.rate_hz * message_s) * 2)),
     ]
     return Script(requests, len(audio) / 2 / sound.rate_hz, message_s)
 

@@ -98,9 +98,7 @@ def _figures(trial: Trial, everything: list[Heard], window: Window, watch: Watch
         for word in heard.words
         if window.has(heard, word.heard_s)
     ]
-    lags = [
-        1000 * look.lag_s for heard in everything for look in heard.looks if window.has(heard, look.processed_s)
-    ]
+    lags = [1000 * look.lag_s for heard in everything for look in heard.looks if window.has(heard, look.processed_s)]
     uses = watch.figures()
     return {
         "sessions": trial.sessions,
