@@ -4,7 +4,8 @@
    lag is too long, then halved in between (`search.py`); the largest that keeps up is tried once more, for longer.
 2. The same with 64 callers, whether that is too many or not.
 3. The gateway alone: 64 callers of several kinds, and workers whose engines compute nothing (`fake_worker.py`), so that
-   the gateway's use of the machine is that of 64 sessions that are kept up with.
+   the gateway's use of the machine is that of 64 sessions that are kept up with; and beside it the floor: a gateway
+   that receives the same and does nothing with it (`bare_gateway.py`).
 
 What is measured in each trial, and how, says `trial.py`. The callers share the machine with the services; what they
 used is in the figures as `callers`.
@@ -38,6 +39,7 @@ _FIRST = 8
 # Larger numbers than the one that keeps up in a short trial, but not in a long one, are given up one after another.
 _LONG_TRIALS = 2
 _FAKES = {**MODULES, "codec": "benchmarks.fake_worker", "lm": "benchmarks.fake_worker"}
+_BARE = {**_FAKES, "gateway": "benchmarks.bare_gateway"}
 _SOUNDS = (
     Sound(),
     Sound(message_ms=20),
@@ -74,6 +76,8 @@ def main(
         found = asyncio.run(_embedded(_Tried(stack, settings)))
     with LocalStack(slots=GATEWAY_SESSIONS, modules=_FAKES) as stack:
         found |= asyncio.run(_gateway(_Tried(stack, settings)))
+    with LocalStack(slots=1, modules=_BARE) as stack:
+        found["gateway_floor"] = asyncio.run(_Tried(stack, settings).attempt(GATEWAY_SESSIONS, trial_s))
     file = results.write("load", settings, found, folder)
     plot_load(found, file.with_suffix(".svg"))
     _console.print(f"figures: {file}")

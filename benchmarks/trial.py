@@ -27,10 +27,6 @@ from benchmarks.scripts import Script, Sound, talk
 from benchmarks.watch import Watch
 from dsm_stt.speech.v1 import speech_pb2_grpc
 
-# Sessions open one after another within this time, so their messages are spread evenly too.
-_OPENING_S = 2.0
-# All callers speak for a while before anything counts, and go on for a while after it.
-_WARM_S, _TAIL_S = 3.0, 1.0
 # A session that is not over this long after its last audio has failed.
 _PATIENCE_S = 15.0
 
@@ -43,11 +39,16 @@ class Trial:
     audio_s: float
     sound: Sound
     seed: int = 1
+    # Sessions open one after another within this time, so their messages are spread evenly too.
+    opening_s: float = 2.0
+    # All callers speak for a while before anything counts, and go on for a while after it.
+    warm_s: float = 3.0
+    tail_s: float = 1.0
 
     @property
     def script_s(self) -> float:
         """Return how long each caller speaks."""
-        return _OPENING_S + _WARM_S + self.audio_s + _TAIL_S
+        return self.opening_s + self.warm_s + self.audio_s + self.tail_s
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,16 @@ async def run(trial: Trial, address: str, processes: Mapping[str, int]) -> dict[
     scripts = [talk(1000 * trial.seed + number, trial.script_s, trial.sound) for number in range(trial.sessions)]
     everything = [Heard() for _ in scripts]
     calls = [
-        asyncio.create_task(_caller(address, script, heard, _OPENING_S * number / trial.sessions))
+        asyncio.create_task(_caller(address, script, heard, trial.opening_s * number / trial.sessions))
         for number, (script, heard) in enumerate(zip(scripts, everything, strict=True))
     ]
     try:
-        await asyncio.sleep(_OPENING_S + _WARM_S)
+        await asyncio.sleep(trial.opening_s + trial.warm_s)
         from_s = time.monotonic()
         async with Watch({**processes, "callers": os.getpid()}) as watch:
             await asyncio.sleep(trial.audio_s)
         window = Window(from_s, time.monotonic())
-        await asyncio.wait(calls, timeout=_OPENING_S + _TAIL_S + _PATIENCE_S)
+        await asyncio.wait(calls, timeout=trial.opening_s + trial.tail_s + _PATIENCE_S)
     finally:
         for task in calls:
             task.cancel()

@@ -1,0 +1,84 @@
+"""docs/performance.md says what the figures say, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.performance_doc import PAGE, render
+
+ORIGIN: dict[str, Any] = {
+    "at": "2030-01-02T03:04:05+00:00",
+    "commit": "abc1234",
+    "machine": {"cpu": "Z80", "cores": 2, "memory_gib": 23.5, "system": "Linux 6", "load_at_end": 0.5},
+    "versions": {"python": "3.11"},
+    "settings": {"model": "m", "long_s": 60.0},
+}
+
+
+def trial(sessions: int, gateway_ms: float = 1.25, lag_ms: float = 80.0) -> dict[str, Any]:
+    three = {"p50": lag_ms, "p95": lag_ms, "p99": lag_ms}
+    processes = ("codec", "lm", "gateway", "callers")
+    return {
+        "sessions": sessions,
+        "sound": "16 kHz, 80 ms messages",
+        "word_latency_ms": three,
+        "lag_ms": three,
+        "cpu_ms_per_stream_s": dict.fromkeys(processes, gateway_ms),
+        "rss_mib": dict.fromkeys(processes, 100.0),
+        "errors": [],
+        "keeps_up": lag_ms < 200,
+    }
+
+
+def load(folder: Path, **changes: Any) -> Path:
+    figures = {
+        "lag_bar_ms": 200.0,
+        "largest": trial(24),
+        "trials": [trial(24), trial(25, lag_ms=400.0)],
+        "gateway_bar_cpu_ms": 1.5,
+        "gateway": [trial(64)],
+        "gateway_floor": trial(64, gateway_ms=0.75),
+    }
+    (folder / "load.json").write_text(json.dumps({**ORIGIN, "figures": {**figures, **changes}}))
+    return folder
+
+
+def test_the_page_says_what_the_figures_say() -> None:
+    assert render(PAGE.read_text()) == PAGE.read_text(), "run `make performance-doc`"
+
+
+def test_a_figure_changed_by_hand_is_written_over(tmp_path: Path) -> None:
+    page = "<!-- figures: load -->\n**9876 live sessions**\n<!-- end of figures -->"
+    rendered = render(page, load(tmp_path))
+    assert "9876" not in rendered
+    assert "**24 live sessions**" in rendered
+    assert "commit `abc1234` on 2 cores (Z80)" in rendered
+    assert rendered == render(rendered, tmp_path)
+
+
+def test_a_number_that_does_not_keep_up_is_called_too_slow(tmp_path: Path) -> None:
+    rows = render("<!-- figures: load -->\n<!-- end of figures -->", load(tmp_path)).splitlines()
+    (slow,) = [row for row in rows if row.startswith("| 25 ")]
+    assert slow.endswith("| too slow |")
+
+
+def test_a_bar_that_is_missed_is_called_missed(tmp_path: Path) -> None:
+    page = "<!-- figures: gateway -->\n<!-- end of figures -->"
+    assert "is met: 1.25 ms" in render(page, load(tmp_path))
+    assert "is **missed**: 1.75 ms" in render(page, load(tmp_path, gateway=[trial(64, gateway_ms=1.75)]))
+
+
+def test_what_has_no_figures_is_called_unmeasured(tmp_path: Path) -> None:
+    page = "<!-- figures: file -->\nold\n<!-- end of figures -->"
+    assert "Not measured yet: `make bench-file`" in render(page, tmp_path)
+
+
+def test_sizes_are_those_of_the_floors(tmp_path: Path) -> None:
+    """512 sessions of the 1B model with full contexts: 50 GB of cache and 2 GB of weights are 12 ms."""
+    rows = render("<!-- figures: sizes -->\n<!-- end of figures -->", tmp_path).splitlines()
+    (row,) = [row for row in rows if row.startswith("| 1b | 512 ")]
+    moved_gib, memory_ms = (float(cell) for cell in row.split("|")[3:5])
+    assert 46 < moved_gib < 52
+    assert 11 < memory_ms < 13
