@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file plots performance-doc format format-check lint types contracts proto stubs lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: setup ## Run the tests: no GPU, no network
 	$(BIN)/python -m pytest $(ARGS)
 
 check: format-check lint types contracts proto test ## Everything that CI checks
+
+monitoring: ## Check alert and recording rules with promtool, which comes with Prometheus
+	scripts/check_monitoring.sh
 
 format: setup ## Format Python and proto files
 	$(BIN)/ruff format .
@@ -71,6 +74,12 @@ fuzz: setup ## Ten thousand senseless request sequences
 
 soak: setup $(MODEL) ## Half an hour of load, and a session of two hours of audio
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+bench-telemetry: setup ## What recording metrics costs a gateway, a frame of a session
+	$(BIN)/python -m benchmarks.telemetry_cost $(ARGS)
+
+watch: setup $(MODEL) ## Services under load, scraped by a real Prometheus, and the dashboard's panels drawn
+	$(BIN)/python -m benchmarks.watched $(ARGS)
 
 bench-step: setup ## Step times of the engines against moshi's
 	$(BIN)/python -m benchmarks.step $(ARGS)

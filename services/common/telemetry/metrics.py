@@ -93,3 +93,30 @@ WORKER_LOSSES = _counter("dsm_stt.worker.losses", "{worker}", "Workers lost whil
 # All services
 
 REJECTIONS = _counter("dsm_stt.rejections", "{call}", "Calls refused or ended by an error, by reason")
+
+LOSS_CAUSES = ("drained", "ended", "silent", "hung", "broken")
+FAILOVER_CAUSES = ("lost", "draining")
+# Of rejections, those that are the service's own fault.
+_FAULTS = ("NO_CAPACITY", "WORKER_LOST", "INTERNAL")
+
+
+def begin_worker_kind(kind: str) -> None:
+    """Let a gateway's counters of a kind of worker begin at 0: a counter's first rise shows only from a value before.
+
+    Prometheus takes the increase of a counter that appears as 1 for nothing, so the first loss would raise no alert.
+    """
+    ADMISSION_WAITING.add(0, {"service": "gateway", "kind": kind})
+    for cause in LOSS_CAUSES:
+        WORKER_LOSSES.add(0, {"service": "gateway", "kind": kind, "cause": cause})
+
+
+def begin_model(model: str) -> None:
+    """Let a gateway's counters of a model begin at 0."""
+    labels = {"service": "gateway", "model": model}
+    SESSIONS.add(0, labels)
+    SESSIONS_STARTED.add(0, labels)
+    for reason in _FAULTS:
+        REJECTIONS.add(0, {**labels, "reason": reason})
+    for kind in ("codec", "lm"):
+        for cause in FAILOVER_CAUSES:
+            FAILOVERS.add(0, {**labels, "kind": kind, "cause": cause})

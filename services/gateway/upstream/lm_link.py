@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsm_stt.lm.v1 import lm_pb2, lm_pb2_grpc
 from services.common.call import current_call
-from services.common.telemetry import spans
+from services.common.telemetry import metrics, spans
 from services.gateway.upstream.channels import OpenChannel, open_plain_channel
 from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
@@ -212,6 +212,7 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
             pause_horizons_ms=tuple(info.pause_horizons_ms),
             trained=info.trained,
         )
+        metrics.begin_model(info.model)
         self._heads = len(info.pause_horizons_ms)
 
     def on_opened(self, session: LmSession, opened: lm_pb2.SessionOpened) -> None:

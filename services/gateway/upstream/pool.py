@@ -51,6 +51,7 @@ class WorkerPool(Generic[LinkT]):
         self._resolve = resolve
         self._kind = kind
         self._labels = {"service": "gateway", "kind": kind.label}
+        metrics.begin_worker_kind(kind.label)
         self._addresses = addresses
         self._make_link = make_link
         self._resolve_every_s = resolve_every_s
