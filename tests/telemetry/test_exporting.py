@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -122,3 +123,24 @@ with exporting(TelemetrySettings(metrics_listen="127.0.0.1:0"), "lm") as port:
     assert 'service_name="ears"' in said
     assert 'deployment_environment="test"' in said
     assert 'dsm_stt_slots_total{service="lm"} 1.0' in said
+
+
+def test_a_collector_that_is_not_there_holds_no_process_up_and_is_told_of_in_the_log() -> None:
+    program = """
+from services.common.log import configure_logging
+from services.common.telemetry import metrics, spans
+from services.common.telemetry.exporting import exporting
+from services.common.telemetry.settings import TelemetrySettings
+configure_logging("info", "json", "test")
+with exporting(TelemetrySettings(otlp_endpoint="http://127.0.0.1:9"), "test"):
+    with spans.span("lost"):
+        metrics.WORDS.add(1)
+"""
+    # Its own way out would take minutes with these.
+    patience = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600", "OTEL_BSP_EXPORT_TIMEOUT": "600000"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=patience, timeout=90
+    )
+    events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
+    assert "opentelemetry" in events
+    assert events[-1] == "telemetry: the last of it could not be sent"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from opentelemetry import metrics, trace
@@ -14,6 +17,9 @@ from opentelemetry import metrics, trace
 from services.common.telemetry.settings import TelemetrySettings
 
 _log = structlog.get_logger()
+
+# How long a process that ends tries to send the last of its telemetry.
+_LAST_S = 3.0
 
 
 @contextmanager
@@ -54,6 +60,8 @@ def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> int | 
     resource = ours.merge(OTELResourceDetector().detect())
     readers: list[MetricReader] = []
     port: int | None = None
+    last: list[Callable[[], Any]] = []
+    ends.callback(_send_the_last, last)
     if settings.metrics_to:
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=settings.metrics_to)))
     prometheus = PrometheusReader()
@@ -62,7 +70,7 @@ def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> int | 
     if readers:
         meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         metrics.set_meter_provider(meters)
-        ends.callback(meters.shutdown)
+        last.append(meters.shutdown)
     if settings.metrics_listen:
         listening = PrometheusPort(settings.metrics_listen, prometheus)
         ends.callback(listening.stop)
@@ -72,9 +80,21 @@ def _start(settings: TelemetrySettings, service: str, ends: ExitStack) -> int | 
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.traces_to)))
         trace.set_tracer_provider(tracers)
-        ends.callback(tracers.shutdown)
+        last.append(tracers.shutdown)
     _log.info("telemetry", traces=settings.traces_to, metrics=settings.metrics_to)
     return port
+
+
+def _send_the_last(shut_down: Sequence[Callable[[], Any]]) -> None:
+    """Send what has not been sent, all at once; a collector that does not answer must not hold a stopping process."""
+    deadline_s = time.monotonic() + _LAST_S
+    threads = [threading.Thread(target=each, daemon=True) for each in shut_down]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        _log.warning("telemetry: the last of it could not be sent", waited_s=_LAST_S)
 
 
 class _ToStructlog(logging.Handler):
