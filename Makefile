@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-go lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,16 @@ proto: setup ## Lint the proto files, check their format and that the stubs are 
 
 stubs: setup ## Generate the Python stubs from the proto files
 	scripts/generate_stubs.sh
+
+stubs-go: setup ## Generate the Go stubs of the public API
+	scripts/need_toolchain.sh go
+	scripts/generate_go_stubs.sh
+
+clients: client-go ## Check the clients in every language
+
+client-go: setup ## Check the Go client, against the real service too
+	scripts/need_toolchain.sh go
+	scripts/check_go_client.sh
 
 lock: ## Lock the versions again after a change in pyproject.toml (ARGS=--upgrade for newer ones)
 	@test -x $(BIN)/uv || { echo "run 'make setup' first" >&2; exit 1; }
