@@ -1,7 +1,7 @@
 """Runs a command while the whole service runs beside it: `scripts/with_stack.py COMMAND ...`.
 
-The tests of clients in other languages run under it, on loopback and with the embedded model. Two services start, each of its own
-processes, on free ports; the command finds them in its environment, and whatever happens nothing stays behind.
+The tests of clients in other languages run under it, on loopback and with the embedded model. Two services start, each
+of its own processes, on free ports; the command finds them in its environment, and nothing of them stays behind.
 
     DSM_TEST_ADDRESS         host:port in plain text, for everybody
     DSM_TEST_SECURE_ADDRESS  host:port with TLS, for those with a key; it has one slot and nobody waits for it
@@ -41,7 +41,7 @@ def main() -> int:
     """Run the command; returns its exit code, 2 without a command."""
     command = sys.argv[1:]
     if not command or command[0] in {"-h", "--help"}:
-        print(__doc__)
+        print(__doc__)  # noqa: T201  a command line prints
         return 0 if command else 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
