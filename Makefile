@@ -72,6 +72,19 @@ client-go: setup ## Check the Go client, against the real service too
 	scripts/need_toolchain.sh go
 	scripts/check_go_client.sh
 
+.PHONY: images lint-images scaling
+lint-images: setup ## Lint the Dockerfile and the compose files
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	scripts/checkov.sh --framework dockerfile --file deploy/docker/Dockerfile
+	$(BIN)/docker-compose --file deploy/docker/compose.yaml config --quiet
+	$(BIN)/docker-compose --file deploy/docker/compose.yaml --file deploy/docker/compose.gpu.yaml config --quiet
+
+images: lint-images ## Build the CPU images, start them with compose, kill and stop them (as root where there is no Docker)
+	scripts/check_images.sh $(ARGS)
+
+scaling: setup ## LM containers from 1 to 3 under live load; needs Docker and the images (DSM_STT_TAG)
+	$(BIN)/python -m benchmarks.scaling $(ARGS)
+
 lock: ## Lock the versions again after a change in pyproject.toml (ARGS=--upgrade for newer ones)
 	@test -x $(BIN)/uv || { echo "run 'make setup' first" >&2; exit 1; }
 	scripts/compile_locks.sh $(ARGS)
@@ -110,5 +123,5 @@ clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-clean-venv: ## Remove .venv
-	rm -rf .venv
+clean-venv: ## Remove .venv and that of checkov
+	rm -rf .venv .venv-checkov

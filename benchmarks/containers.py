@@ -80,9 +80,7 @@ class ComposeStack:
 
     def log_lines(self, service: str, event: str) -> Iterator[dict[str, Any]]:
         """Return the lines of one event in a service's log."""
-        for line in self.logs(service).splitlines():
-            if line.startswith("{") and (fields := json.loads(line)).get("event") == event:
-                yield fields
+        return log_lines(self.logs(service), event)
 
     def containers(self, service: str) -> list[Container]:
         """Return the containers of one service, those that have ended too, by their number."""
@@ -102,16 +100,23 @@ class ComposeStack:
         return _output([*self._compose, *arguments], self._environment)
 
 
-def docker(*arguments: str, stdin: str | None = None) -> str:
-    """Run docker; returns what it printed. Raises DockerFailed."""
-    return _output(["docker", *arguments], os.environ, stdin)
+def docker(*arguments: str, errors_too: bool = False) -> str:
+    """Run docker; returns what it printed, with errors_too on stderr as well. Raises DockerFailed."""
+    return _output(["docker", *arguments], os.environ, errors_too)
 
 
-def _output(command: list[str], environment: Mapping[str, str], stdin: str | None = None) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, input=stdin, check=False)
+def log_lines(log: str, event: str) -> Iterator[dict[str, Any]]:
+    """Return the lines of one event in a log of ours."""
+    for line in log.splitlines():
+        if line.startswith("{") and (fields := json.loads(line)).get("event") == event:
+            yield fields
+
+
+def _output(command: list[str], environment: Mapping[str, str], errors_too: bool = False) -> str:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DockerFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
-    return done.stdout
+    return done.stdout + done.stderr if errors_too else done.stdout
 
 
 def _container(details: dict[str, Any]) -> Container:

@@ -20,3 +20,5 @@ compile build "$@" --constraint requirements/all.lock requirements/build.in
 for service in gateway codec lm; do
   compile "$service" --constraint requirements/all.lock --extra "$service" pyproject.toml
 done
+# A linter with dependencies of its own.
+compile checkov "$@" requirements/checkov.in
