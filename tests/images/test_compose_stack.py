@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.callers import SAMPLES
+from benchmarks.scripts import SAMPLES
 from benchmarks.containers import SERVICES, ComposeStack, Container, DockerFailed, docker
 from benchmarks.live_load import Load, compare
 
