@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.containers import SERVICES, ComposeStack
 
-# The sessions of both workers fit on one, and a slow machine refuses nobody: words are what is asked for here, not speed.
+# The sessions of both workers fit on one, and a slow machine refuses nobody: words are asked for here, not speed.
 ENVIRONMENT = {"DSM_LM_SLOTS": "8", "DSM_CODEC_SLOTS": "8", "DSM_STEP_BUDGET_S": "0"}
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.scripts import SAMPLES
 from benchmarks.containers import SERVICES, ComposeStack, Container, DockerFailed, docker
 from benchmarks.live_load import Load, compare
+from benchmarks.scripts import SAMPLES
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
 
