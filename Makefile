@@ -13,7 +13,7 @@ export PYTHONPATH :=
 .PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-go lock clean clean-venv
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv from the hashed locks
 
@@ -72,6 +72,12 @@ client-go: setup ## Check the Go client, against the real service too
 	scripts/need_toolchain.sh go
 	scripts/check_go_client.sh
 
+.PHONY: k8s
+k8s: setup ## Render, validate and lint the Kubernetes manifests
+	$(BIN)/python -m pytest -q tests/deploy
+	$(BIN)/python -m tests.deploy.render_all build/k8s
+	scripts/checkov.sh --config-file deploy/k8s/checkov.yaml --directory build/k8s
+
 .PHONY: images lint-images scaling
 lint-images: setup ## Lint the Dockerfile and the compose files
 	$(BIN)/hadolint deploy/docker/Dockerfile
@@ -121,7 +127,7 @@ performance-doc: setup plots ## Write the benchmarks' figures into docs/performa
 
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-venv: ## Remove .venv and that of checkov
 	rm -rf .venv .venv-checkov
