@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-go lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-go client-java lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,11 +66,15 @@ stubs-go: setup ## Generate the Go stubs of the public API
 	scripts/need_toolchain.sh go
 	scripts/generate_go_stubs.sh
 
-clients: client-go ## Check the clients in every language
+clients: client-go client-java ## Check the clients in every language
 
 client-go: setup ## Check the Go client, against the real service too
 	scripts/need_toolchain.sh go
 	scripts/check_go_client.sh
+
+client-java: setup ## Check the Java client, against the real service too
+	scripts/need_toolchain.sh java
+	$(BIN)/python scripts/with_stack.py mvn --batch-mode --quiet --no-transfer-progress --file clients/java verify
 
 .PHONY: k8s
 k8s: setup ## Render, validate and lint the Kubernetes manifests
