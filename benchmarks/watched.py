@@ -78,19 +78,22 @@ async def _run(sessions: int, seconds: int, model: str, picture: Path) -> dict[s
             await load.run(rig.address, lambda: _disturb(rig, seconds, events))
             await asyncio.sleep(_SETTLE_S)
             ended_s = time.time()
-            exemplars = prometheus.exemplars("dsm_stt_word_latency_seconds_bucket", began_s, ended_s)
-            drawn = draw(prometheus, began_s, ended_s, events, picture)
-            return {
-                "prometheus_version": prometheus.version(),
-                "targets": prometheus.targets(),
-                "load": figures(load),
-                "prometheus": {name: _values(prometheus.query(query)) for name, query in QUERIES.items()},
-                "exemplars": len(exemplars),
-                "exemplar": exemplars[-1] if exemplars else None,
-                "series_drawn": drawn,
-                "spans": len(receiver.spans),
-                "trace": _table(_chosen(receiver)),
-            }
+            # In a thread: the proxies before the workers are in this event loop, and must not fall silent.
+            asked = await asyncio.to_thread(_ask, prometheus, began_s, ended_s)
+            drawn = await asyncio.to_thread(draw, prometheus, began_s, ended_s, events, picture)
+            trace = _table(_chosen(receiver))
+            return {**asked, "load": figures(load), "series_drawn": drawn, "spans": len(receiver.spans), "trace": trace}
+
+
+def _ask(prometheus: Prometheus, began_s: float, ended_s: float) -> dict[str, Any]:
+    exemplars = prometheus.exemplars("dsm_stt_word_latency_seconds_bucket", began_s, ended_s)
+    return {
+        "prometheus_version": prometheus.version(),
+        "targets": prometheus.targets(),
+        "prometheus": {name: _values(prometheus.query(query)) for name, query in QUERIES.items()},
+        "exemplars": len(exemplars),
+        "exemplar": exemplars[-1] if exemplars else None,
+    }
 
 
 async def _disturb(rig: Rig, seconds: int, events: dict[str, float]) -> None:
