@@ -22,7 +22,9 @@ from dsm_stt_client.turn_track import TurnTrack
 _CONTEXT_S = 2.0
 # How far before `finalized` a turn under way is heard again.
 _MOST_TURN_S = 15.0
-# Requests of audio are at most this large, whatever the caller sends at once: 1 MiB is the service's limit.
+# Requests of audio are at most this large, whatever the caller sends at once: 1 MiB is the service's limit. Whole frames
+# of the model, so that a call that continues another cuts the audio where it did.
+_PIECE_S = 0.96
 _COMPRESSED_BYTES = 32 * 1024
 _WORDS_REMEMBERED = 256
 
@@ -77,7 +79,7 @@ class Session:
         whole = len(audio) - len(audio) % self._frame_bytes
         audio, self._rest = audio[:whole], audio[whole:]
         second_bytes = self._rate_hz * self._frame_bytes
-        step = min(second_bytes, 256 * 1024) // self._frame_bytes * self._frame_bytes or _COMPRESSED_BYTES
+        step = round(self._rate_hz * _PIECE_S) * self._frame_bytes or _COMPRESSED_BYTES
         for start in range(0, len(audio), step):
             piece = audio[start : start + step]
             seconds = len(piece) / second_bytes if second_bytes else 0.0

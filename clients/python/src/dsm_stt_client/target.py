@@ -22,6 +22,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Responses are small; with the window that grows, megabytes of them would wait before a slow reader slows anybody.
+    ("grpc.http2.bdp_probe", 0),
     # Else two channels to one address share a connection, and a new channel would not leave a gateway that stops.
     ("grpc.use_local_subchannel_pool", 1),
 )
