@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,14 +34,20 @@ class FakeSpeech:
     # Raised after the session has started and one word was sent; at once when `refuse` is set.
     error: DsmError | None = None
     refuse: bool = False
+    # After so many refusals, sessions start after all; None: never.
+    refusals: int | None = None
     # End the stream with OK, but without session_ended.
     forget_the_end: bool = False
     configs: list[speech_pb2.RecognitionConfig] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
+    # When each session was asked for.
+    asked_at_s: list[float] = field(default_factory=list)
     audio_bytes: int = 0
     address: str = ""
     # For TLS; without them it speaks plain text.
     credentials: grpc.ServerCredentials | None = None
+    # Where to listen; 0 for any.
+    port: int = 0
     # Set when a session's first audio has come.
     heard: threading.Event = field(default_factory=threading.Event)
 
@@ -48,9 +55,9 @@ class FakeSpeech:
         self._server = grpc.server(ThreadPoolExecutor(4))
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(_Servicer(self), self._server)  # type: ignore[arg-type]
         if self.credentials is None:
-            port = self._server.add_insecure_port("127.0.0.1:0")
+            port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         else:
-            port = self._server.add_secure_port("127.0.0.1:0", self.credentials)
+            port = self._server.add_secure_port(f"127.0.0.1:{self.port}", self.credentials)
         self.address = f"127.0.0.1:{port}"
         self._server.start()
         return self
@@ -76,7 +83,9 @@ class _Servicer:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake streams only")
 
     def StreamingRecognize(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
-        if self._fake.refuse and self._fake.error is not None:
+        self._fake.asked_at_s.append(time.monotonic())
+        refused = self._fake.refusals is None or len(self._fake.asked_at_s) <= self._fake.refusals
+        if self._fake.refuse and refused and self._fake.error is not None:
             _abort(context, self._fake.error)
         self._fake.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
         config = next(requests).config
@@ -104,7 +113,7 @@ class _Servicer:
             while said < len(self._fake.words) and session_bytes >= (said + 1) * WORD_EVERY_S * second_bytes:
                 yield from self._word(config, said, session_bytes / second_bytes)
                 said += 1
-                if self._fake.error is not None:
+                if self._fake.error is not None and not self._fake.refuse:
                     _abort(context, self._fake.error)
         if self._fake.forget_the_end:
             return
