@@ -152,7 +152,7 @@ class Session:
     def _heard_again_from_s(self) -> float:
         """Return from where words are wanted again: a turn under way ends only for who has heard a word of it."""
         finalized_s = self.cursors.finalized_s
-        if self._turns.is_open and self._delivered:
+        if self._turns.is_open(finalized_s) and self._delivered:
             return max(min(finalized_s, self._delivered[-1].start_s), finalized_s - _MOST_TURN_S)
         return finalized_s
 
