@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-go client-java lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-python client-go client-java lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,7 @@ lint: setup ## Lint Python
 
 types: setup ## Check types, strictly
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file clients/python/pyproject.toml
 
 contracts: setup ## Check who may import whom
 	$(BIN)/lint-imports --no-logo
@@ -58,15 +59,20 @@ proto: setup ## Lint the proto files, check their format and that the stubs are 
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python -m pytest -q tests/test_stubs.py
+	$(BIN)/python -m pytest -q -c clients/python/pyproject.toml clients/python/tests/test_stubs.py
 
 stubs: setup ## Generate the Python stubs from the proto files
 	scripts/generate_stubs.sh
+	clients/python/generate_stubs.sh
 
 stubs-go: setup ## Generate the Go stubs of the public API
 	scripts/need_toolchain.sh go
 	scripts/generate_go_stubs.sh
 
-clients: client-go client-java ## Check the clients in every language
+clients: client-python client-go client-java ## Check the clients in every language
+
+client-python: setup $(MODEL) ## Test the Python client; one test installs its package, from the network
+	$(BIN)/python -m pytest -c clients/python/pyproject.toml clients/python/tests $(ARGS)
 
 client-go: setup ## Check the Go client, against the real service too
 	scripts/need_toolchain.sh go

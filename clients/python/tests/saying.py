@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from dsm_stt_client import AudioFormat, Event, Result, StreamConfig, Turn
 from tests.fakes.delayed import DAY, GO, NO, STOP, TO, YES
 from tests.speech import saying
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
 
 # A frame of 24 kHz LINEAR16: the fake engines hear frames, so audio is sent in whole ones.
 FRAME_BYTES = 3840
@@ -41,6 +43,17 @@ async def streamed(items: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 async def gather(stream: AsyncIterable[Event]) -> list[Event]:
     return [event async for event in stream]
+
+
+async def until(kind: type[ErrorT], stream: AsyncIterable[Event]) -> tuple[list[Event], ErrorT]:
+    """The events before this error, and the error."""
+    events: list[Event] = []
+    try:
+        async for event in stream:
+            events.append(event)  # noqa: PERF401  # those before the error count
+    except kind as error:
+        return events, error
+    raise AssertionError(f"no {kind.__name__} came")
 
 
 def words(events: Iterable[Event]) -> list[tuple[str, float]]:

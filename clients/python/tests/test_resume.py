@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from conftest import Connect
 from gateways import Gateways
-from saying import FRAME_BYTES, config, frames, gather, long_audio, turns, words
+from saying import FRAME_BYTES, config, frames, gather, long_audio, turns, until, words
 
 from dsm_stt_client import (
     NO_RETRIES,
-    CallerMistake,
     AudioFormat,
+    CallerMistake,
     Encoding,
     Event,
     FlushDone,
@@ -187,10 +187,7 @@ async def test_without_resume_a_broken_stream_is_an_error_after_its_words(connec
             await stream.send(AUDIO[: FRAME_BYTES * 50])
             await stream.flush()
             stack.lose(then=stack.address)
-            heard: list[Event] = []
-            with pytest.raises(Unavailable):
-                async for event in stream:
-                    heard.append(event)
+            heard, _ = await until(Unavailable, stream)
             assert words(heard) == WORDS[:8]
 
 
@@ -221,6 +218,4 @@ async def test_audio_that_is_kept_is_bounded(connect: Connect) -> None:
 async def test_compressed_audio_cannot_resume(connect: Connect) -> None:
     async with connect("127.0.0.1:1") as client:
         with pytest.raises(CallerMistake, match="got OGG_OPUS, which cannot be sent again from the middle"):
-            client.stream(
-                config(audio_format=AudioFormat(encoding=Encoding.OGG_OPUS, sample_rate_hz=0)), resume=True
-            )
+            client.stream(config(audio_format=AudioFormat(encoding=Encoding.OGG_OPUS, sample_rate_hz=0)), resume=True)

@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 from conftest import Connect
-from saying import AUDIO, FORMAT, WORDS, config, gather, words
+from saying import AUDIO, FORMAT, WORDS, config, gather, until, words
 
 from dsm_stt_client import (
     NO_RETRIES,
     ApiKeyInvalid,
     DeadlineExceeded,
-    Event,
     NoCapacity,
     QuotaExceeded,
     RetryPolicy,
@@ -106,10 +105,7 @@ async def test_a_session_that_has_started_is_not_begun_again(connect: Connect) -
     with FakeSpeech(error=errors.WorkerLost("the LM went away")) as fake:
         async with connect(fake.address) as client, client.stream(config()) as stream:
             await stream.send(bytes(48_000))
-            heard: list[Event] = []
-            with pytest.raises(Unavailable):
-                async for event in stream:
-                    heard.append(event)
+            heard, _ = await until(Unavailable, stream)
     assert words(heard) == [("good", 0.0)]
     assert len(fake.asked_at_s) == 1
 

@@ -53,6 +53,8 @@ from dsm_stt_client.retry import NO_RETRIES, RetryPolicy
 from dsm_stt_client.stream import Stream
 from dsm_stt_client.target import Tls
 
+__version__ = "0.1.0"
+
 __all__ = [
     "KEEP",
     "NO_RETRIES",
@@ -101,4 +103,5 @@ __all__ = [
     "Warning",
     "WarningCode",
     "Word",
+    "__version__",
 ]

@@ -22,8 +22,8 @@ from dsm_stt_client.turn_track import TurnTrack
 _CONTEXT_S = 2.0
 # How far before `finalized` a turn under way is heard again.
 _MOST_TURN_S = 15.0
-# Requests of audio are at most this large, whatever the caller sends at once: 1 MiB is the service's limit. Whole frames
-# of the model, so that a call that continues another cuts the audio where it did.
+# Requests of audio are at most this large, whatever the caller sends at once: 1 MiB is the service's limit. Whole
+# frames of the model, so that a call that continues another cuts the audio where it did.
 _PIECE_S = 0.96
 _COMPRESSED_BYTES = 32 * 1024
 _WORDS_REMEMBERED = 256
