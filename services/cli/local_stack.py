@@ -67,6 +67,8 @@ class LocalStack:
         settings = {"DSM_LOG_LEVEL": "info", "DSM_LOG_FORMAT": "json", "DSM_THREADS": threads}
         # It is for development, on loopback: reflection on, and no certificates, which the probes here do not have.
         settings |= {"DSM_REFLECTION": os.environ.get("DSM_REFLECTION", "true"), "DSM_HEALTH_LISTEN": ""}
+        # One port cannot be that of several processes; OTLP works, and who wants ports can ask for port 0.
+        settings["DSM_METRICS_LISTEN"] = ""
         settings |= dict.fromkeys(_TLS_VARIABLES, "")
         self._environment = {**settings, **(environment or {})}
         for service in ("CODEC", "LM"):

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from services.common.telemetry import metrics
 from tests.fakes.delayed import DAY, NO, TO, YES, DelayedLmEngine
 from tests.fakes.engines import FakeCodecEngine
 from tests.gateway.test_failover import in_use, kill
@@ -247,6 +248,21 @@ async def test_a_worker_that_is_lost_is_counted_and_not_up(exported: Exported) -
         received = await exported.flush()
         assert received.value("dsm_stt.worker.links.up", **up) == 0
         assert received.value("dsm_stt.worker.losses", kind="lm") == before + 1
+
+
+async def test_counters_that_alerts_watch_are_there_before_anything_happens(exported: Exported) -> None:
+    """Prometheus takes a counter's first value for where it began, so a first loss that is its first value is none."""
+    async with FakeStack(model=FakeModel(name="calm")) as stack:
+        received = await exported.flush()
+        for cause in metrics.LOSS_CAUSES:
+            for kind in ("codec", "lm"):
+                assert received.value("dsm_stt.worker.losses", kind=kind, cause=cause) is not None
+        for cause in metrics.FAILOVER_CAUSES:
+            assert received.value("dsm_stt.failovers", model="calm", cause=cause) == 0
+        for reason_ in ("NO_CAPACITY", "WORKER_LOST", "INTERNAL"):
+            assert received.value("dsm_stt.rejections", model="calm", reason=reason_) == 0
+        assert received.value("dsm_stt.engine.failures", model="calm") == 0
+        assert stack.slots_free == ([4], [4])
 
 
 async def test_a_worker_that_drains_is_no_loss(exported: Exported) -> None:
