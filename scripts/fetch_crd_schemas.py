@@ -41,6 +41,9 @@ def strict(schema: Any) -> Any:
         for key, item in schema.items()
         if (key != "description" or not isinstance(item, str)) and not key.startswith("x-")
     }
+    if isinstance(kept.get("pattern"), str):
+        # Patterns are Go's; Python wants flags in front.
+        kept["pattern"] = kept["pattern"].replace("^(?i)", "(?i)^")
     if "properties" in kept and not schema.get("x-kubernetes-preserve-unknown-fields"):
         kept.setdefault("additionalProperties", False)
     if schema.get("x-kubernetes-int-or-string"):

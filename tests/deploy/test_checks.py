@@ -73,6 +73,12 @@ CASES: list[tuple[Check, Rendering, Break, str]] = [
         lambda m: spec(m, "ServiceMonitor", "dsm-stt")["endpoints"][0].update(scrape="1s"),
         "'scrape' was unexpected",
     ),
+    (
+        objects_fit_their_schemas,
+        SCALED,
+        lambda m: spec(m, "PrometheusRule", "dsm-stt")["groups"][0]["rules"][0].update(labels="x"),
+        "'x' is not of type 'object'",
+    ),
     # Selectors.
     (
         selectors_select,
