@@ -65,8 +65,10 @@ def main(
 
 async def _run(settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    # Workers that are left must hold the sessions of those that are not.
-    async with Rig(settings.model, settings.sessions, settings.workers) as rig:
+    # Workers that are left must hold the sessions of those that are not, however long their steps take; callers that
+    # come anew meanwhile are part of the load, and what is looked at here is not whether they are let in.
+    environment = {"DSM_STEP_BUDGET_S": "0"}
+    async with Rig(settings.model, settings.sessions, settings.workers, environment) as rig:
         calm = Load.of(settings.sessions, settings.audio_s, settings.seed)
         _console.print(f"undisturbed: {settings.sessions} sessions in real time …")
         began = _now()
