@@ -11,11 +11,12 @@ import pytest
 
 from dsm_stt.speech.v1 import speech_pb2 as pb
 from services.common.checkpoint import Checkpoint
+from services.common.worker_serve import MAX_MESSAGE_BYTES
 from tests.fakes.delayed import DAY, GO, NO, STOP, TO, YES, DelayedLmEngine
 from tests.fakes.engines import FakeCodecEngine
 from tests.gateway.audio.signals import speech_like
 from tests.real_stack import RealStack, pcm16
-from tests.speech import Conversation, Request, chunks, config, flush, names, reason, saying, transcribe, words
+from tests.speech import Conversation, Request, as_s, chunks, config, flush, names, reason, saying, transcribe, words
 from tests.stack import FakeModel, FakeStack, RunningWorker, Stack, fake_codec, fake_lm
 
 SCRIPT = dict(zip(range(1, 120, 6), [[YES], [TO, DAY], [NO], [STOP], [GO]] * 4, strict=True))
@@ -208,3 +209,25 @@ async def test_with_real_engines_the_tokens_after_a_failover_are_those_of_a_sess
             )
         responses = await talk(stack, requests, faults)
     assert words(responses) == expected
+
+
+async def test_many_sessions_with_long_histories_move_at_once() -> None:
+    """Their histories went in one message, which no worker accepts: it was lost too, and none of them ever arrived."""
+    sessions, frames = 8, 400
+    script = dict(zip(range(1, frames - 8, 6), [[YES], [TO, DAY], [NO], [STOP], [GO]] * 14, strict=False))
+    requests = [config(), *chunks(saying(frames, script), 10 * 3840)]
+    async with stack_of_two(sessions, failover_wait_s=60.0) as stack:
+        expected = words(await transcribe(stack.stub, requests))
+        assert len(expected) == len(script)
+        calls = [Conversation(stack.stub) for _ in range(sessions)]
+        for call in calls:
+            await call.send(*requests)
+            while call.responses[-1:] == [] or as_s(call.responses[-1].cursors.processed) < 30.5:
+                await call.until("result")
+        victim = await in_use(stack.codecs)
+        moving = sessions - victim.slots_free
+        # All their windows of audio together, 30 s each.
+        assert moving * 30 * 24_000 * 4 > MAX_MESSAGE_BYTES
+        await kill(victim)
+        for call in calls:
+            assert words(await call.finish(timeout_s=60)) == expected

@@ -17,6 +17,7 @@ from services.common.telemetry import spans
 from services.gateway.upstream.channels import OpenChannel, open_plain_channel
 from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
+from services.gateway.upstream.pending_opens import PendingOpens
 
 # Keeps a message below 1 MiB: 128 frames of float32.
 _MAX_FRAMES_PER_MESSAGE = 128
@@ -87,11 +88,10 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
         """Ask for a session; await its `opening`. warmup: [frames, 1920], audio it is to hear first."""
         session = self.add_session(lambda number: CodecSession(number, listener, self))
         request_id = current_call().request_id
-        opening = self._request.opens.add(
-            session=session.number, request_id=request_id, traceparent=spans.traceparent()
-        )
+        opening = codec_pb2.SessionOpen(session=session.number, request_id=request_id, traceparent=spans.traceparent())
         if warmup is not None:
             opening.warmup_pcm = warmup.astype("<f4", copy=False).tobytes()
+        self._opens.add(opening)
         self.wake()
         return session
 
@@ -108,13 +108,14 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
     def queue_close(self, session: CodecSession) -> None:
         """Have a close sent with the next message."""
         self.forget(session)
-        if self.connected:
+        if self.connected and not self._opens.drop(session.number):
             self._request.closes.append(session.number)
             self.wake()
 
     def clear_pending(self) -> None:
         """Forget what waits to be sent."""
         self._request = codec_pb2.EncodeRequest()
+        self._opens: PendingOpens[codec_pb2.SessionOpen] = PendingOpens()
         self._frames: list[tuple[int, NDArray[np.float32]]] = []
 
     def start_call(self, channel: grpc.aio.Channel) -> Any:
@@ -125,7 +126,8 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
         """Make a request of everything that waits, up to the size of a message."""
         request, self._request = self._request, codec_pb2.EncodeRequest()
         frames, self._frames = self._frames[:_MAX_FRAMES_PER_MESSAGE], self._frames[_MAX_FRAMES_PER_MESSAGE:]
-        if self._frames:
+        request.opens.extend(self._opens.take())
+        if self._frames or self._opens:
             # Closes end sessions whose last frames do not matter any more, so they may go first.
             self.wake()
         if frames:

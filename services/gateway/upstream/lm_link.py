@@ -17,6 +17,7 @@ from services.common.telemetry import metrics, spans
 from services.gateway.upstream.channels import OpenChannel, open_plain_channel
 from services.gateway.upstream.kind import Kind
 from services.gateway.upstream.link import LinkLimits, LinkSession, Listener, WorkerLink
+from services.gateway.upstream.pending_opens import PendingOpens
 
 
 class LmWord(NamedTuple):
@@ -151,11 +152,12 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
         """Ask for a session, a new one or one with a history; await its `opening`."""
         session = self.add_session(lambda number: LmSession(number, listener, self))
         request_id = current_call().request_id
-        opening = self._request.opens.add(
+        opening = lm_pb2.SessionOpen(
             session=session.number, interim=interim, request_id=request_id, traceparent=spans.traceparent()
         )
         if history is not None:
             opening.replay.MergeFrom(lm_pb2.Replay(**history._asdict()))
+        self._opens.add(opening)
         self.wake()
         return session
 
@@ -176,13 +178,14 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
 
     def queue_close(self, number: int) -> None:
         """Have a close sent with the next message."""
-        if self.connected:
+        if self.connected and not self._opens.drop(number):
             self._request.closes.append(number)
             self.wake()
 
     def clear_pending(self) -> None:
         """Forget what waits to be sent."""
         self._request = lm_pb2.GenerateRequest()
+        self._opens: PendingOpens[lm_pb2.SessionOpen] = PendingOpens()
         self._codes: list[tuple[int, NDArray[np.uint16]]] = []
 
     def start_call(self, channel: grpc.aio.Channel) -> Any:
@@ -190,9 +193,12 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
         return lm_pb2_grpc.LmServiceStub(channel).Generate()
 
     def take_request(self) -> lm_pb2.GenerateRequest | None:
-        """Make a request of everything that waits."""
+        """Make a request of everything that waits, up to the size of a message."""
         request, self._request = self._request, lm_pb2.GenerateRequest()
         codes, self._codes = self._codes, []
+        request.opens.extend(self._opens.take())
+        if self._opens:
+            self.wake()
         if codes:
             batch = request.codes
             batch.sessions.extend([number for number, _ in codes])
