@@ -10,7 +10,7 @@ export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-python client-go client-java lock clean clean-venv
+.PHONY: help setup demo test check chaos fuzz soak bench-step bench-load bench-file bench-telemetry watch plots performance-doc monitoring format format-check lint types contracts proto stubs stubs-go clients client-python client-livekit client-go client-java lock clean clean-venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ clients: client-python client-go client-java ## Check the clients in every langu
 
 client-python: setup $(MODEL) ## Test the Python client; one test installs its package, from the network
 	$(BIN)/python -m pytest -c clients/python/pyproject.toml clients/python/tests $(ARGS)
+
+client-livekit: setup $(MODEL) ## Check the Python client's LiveKit adapter with the real livekit-agents (400 MB, network)
+	clients/python/check_livekit.sh
 
 client-go: setup ## Check the Go client, against the real service too
 	scripts/need_toolchain.sh go
