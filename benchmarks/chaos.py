@@ -121,7 +121,7 @@ def _failovers(rig: Rig) -> dict[str, Any]:
     moved = list(rig.log_lines("session moved"))
     return {
         "count": len(moved),
-        "by_kind": {kind: sum(line["kind"] == kind for line in moved) for kind in ("codec", "lm")},
+        "by_kind": {kind: sum(line["kind"] == kind for line in moved) for kind in ("codec", "LM")},
         "took_s": results.percentiles([line["took_s"] for line in moved]),
     }
 
