@@ -24,13 +24,15 @@ final class Connection implements ClientResponseObserver<StreamingRecognizeReque
   private final String requestId;
   private final CompletableFuture<StreamingRecognizeResponse> started = new CompletableFuture<>();
   private ClientCallStreamObserver<StreamingRecognizeRequest> requests;
+  private boolean active;
+  private Runnable ending;
 
   private Connection(Owner owner, String requestId) {
     this.owner = owner;
     this.requestId = requestId;
   }
 
-  /** Begins a call; its first response completes {@link #started}, and nothing more is read until {@link #readOn}. */
+  /** Begins a call; its first response completes {@link #started}, and nothing more is read until {@link #activate}. */
   static Connection open(SpeechServiceStub stub, StreamingRecognizeRequest config, Owner owner, String requestId) {
     Connection connection = new Connection(owner, requestId);
     stub.streamingRecognize(connection);
@@ -55,8 +57,18 @@ final class Connection implements ClientResponseObserver<StreamingRecognizeReque
     }
   }
 
-  void readOn() {
-    requests.request(1);
+  /** Lets the owner hear of what follows the first response; an end that came meanwhile is told now. */
+  void activate() {
+    Runnable missed;
+    synchronized (this) {
+      active = true;
+      missed = ending;
+    }
+    if (missed == null) {
+      requests.request(1);
+    } else {
+      missed.run();
+    }
   }
 
   void cancel() {
@@ -74,7 +86,7 @@ final class Connection implements ClientResponseObserver<StreamingRecognizeReque
   public void onNext(StreamingRecognizeResponse response) {
     if (started.isDone()) {
       owner.onResponse(response);
-      readOn();
+      requests.request(1);
     } else if (response.hasSessionStarted()) {
       started.complete(response);
     } else {
@@ -96,8 +108,16 @@ final class Connection implements ClientResponseObserver<StreamingRecognizeReque
 
   private void over(Throwable error) {
     Throwable reason = error == null ? DsmSttException.incomplete(requestId) : error;
-    if (!started.completeExceptionally(DsmSttException.of(reason, requestId))) {
-      owner.onOver(this, error);
+    if (started.completeExceptionally(DsmSttException.of(reason, requestId))) {
+      return;
     }
+    Runnable told = () -> owner.onOver(this, error);
+    synchronized (this) {
+      if (!active) {
+        ending = told;
+        return;
+      }
+    }
+    told.run();
   }
 }

@@ -59,7 +59,7 @@ public final class Stream implements AutoCloseable {
     this.tape = new Tape(config);
     Connection first = connect(this.config);
     this.session = begin(first);
-    first.readOn();
+    first.activate();
     connectionEvents.onReady();
   }
 
@@ -248,7 +248,7 @@ public final class Stream implements AutoCloseable {
       progress.resume();
       Session resumed = begin(connection);
       listener.onEvent(new Event.Resumed(progress.cursors(), resumed, cause));
-      connection.readOn();
+      connection.activate();
       connectionEvents.onReady();
     } catch (RuntimeException failed) {
       end(DsmSttException.of(failed, requestId));

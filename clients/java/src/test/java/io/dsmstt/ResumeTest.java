@@ -48,6 +48,38 @@ class ResumeTest {
     }
   }
 
+  /** The end once came between the start of the session and its taking over, and nobody heard of it. */
+  @Test
+  void aConnectionThatBreaksAtOnceIsNotWaitedForForEver() throws IOException {
+    FakeService.Script brief =
+        responses -> {
+          Hearing hearing = Hearing.all();
+          hearing.apply(responses);
+          return new io.grpc.stub.StreamObserver<>() {
+            @Override
+            public void onNext(io.dsmstt.speech.v1.StreamingRecognizeRequest request) {
+              if (request.hasConfig()) {
+                hearing.onNext(request);
+                responses.onError(broken());
+              }
+            }
+
+            @Override
+            public void onError(Throwable error) {}
+
+            @Override
+            public void onCompleted() {}
+          };
+        };
+    try (FakeService service = new FakeService(brief, brief, Hearing.all());
+        DsmSttClient client = Support.client(service, slept);
+        Stream stream = client.stream(RESUMING)) {
+      var sent = Support.send(stream, Hearing.say(20, 3));
+      assertEquals(List.of("resumed", "resumed", "w3@240", "ended 1600, 1"), told(stream));
+      sent.join();
+    }
+  }
+
   @Test
   void turnsGoOnWhenTheConnectionBreaks() throws IOException {
     List<String> want =
