@@ -215,6 +215,18 @@ async def test_audio_that_is_kept_is_bounded(connect: Connect) -> None:
             assert words(await gather(stream)) == WORDS
 
 
+async def test_long_silence_does_not_fill_what_is_kept(connect: Connect) -> None:
+    """Nobody spoke for a minute: no event came, so no cursor moved, and `send` waited for ever."""
+    async with Gateways() as stack, connect(stack.front, retry=QUICK) as client:
+        async with client.stream(config(), resume=True, most_kept_s=10.0) as stream:
+            await stream.send(bytes(FRAME_BYTES * 500), timeout_s=20.0)
+            await stream.send(AUDIO, timeout_s=20.0)
+            stream.finish()
+            events = await gather(stream)
+    assert [text for text, _ in words(events)] == [text for text, _ in WORDS]
+    assert not any(isinstance(event, UpdateApplied) for event in events)
+
+
 async def test_compressed_audio_cannot_resume(connect: Connect) -> None:
     async with connect("127.0.0.1:1") as client:
         with pytest.raises(CallerMistake, match="got OGG_OPUS, which cannot be sent again from the middle"):

@@ -14,6 +14,10 @@ from dsm_stt_client.proto import speech_pb2 as pb
 # Beyond these, `is_full`: unsent requests of a stream that cannot resume; all that one that can keeps.
 _MOST_UNSENT = 32
 _MOST_KEPT = 20_000
+# Events carry the cursors, and nobody's speech causes none: so a stream that keeps audio sends an update that changes
+# nothing, this often, for its answer to say how far the audio is final. The caller does not see it.
+_PROBE_EVERY_S = 5.0
+PROBE_ID = "dsm-stt-client-probe"
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +42,7 @@ class Reader:
         while (entry := self._log.entry(self.index)) is not None:
             self.index += 1
             if not entry.settled:
-                if entry.request.HasField("keep_alive"):
+                if entry.request.HasField("keep_alive") or entry.request.update.update_id == PROBE_ID:
                     entry.settled = True
                 return entry.request
         return None
@@ -65,12 +69,17 @@ class RequestLog:
         self._first_index = 0
         self._readers: list[Reader] = []
         self._finalized_s = base_s
+        self._probed_s = base_s
 
     def append(self, request: pb.StreamingRecognizeRequest, duration_s: float = 0.0) -> Entry:
         """Add a request that covers so much audio."""
         entry = Entry(request, self.end_s, self.end_s + duration_s)
         self.end_s = entry.end_s
         self._entries.append(entry)
+        if self._most_kept_s is not None and self.end_s - self._probed_s >= min(_PROBE_EVERY_S, self._most_kept_s / 4):
+            self._probed_s = self.end_s
+            probe = pb.StreamingRecognizeRequest(update=pb.Update(update_id=PROBE_ID))
+            self._entries.append(Entry(probe, self.end_s, self.end_s))
         return entry
 
     def entry(self, index: int) -> Entry | None:
