@@ -14,6 +14,9 @@ from tests.checkpoints import write_mini_checkpoint
 os.environ.setdefault("NO_TORCH_COMPILE", "1")
 # Models this small gain nothing from threads, and lose everything when others use the cores too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without a GPU, Triton's kernels are interpreted; where there is one, tests run what it compiles.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from services.neural.device import choose_device
 from services.neural.linear import Precision
 from services.neural.pace import Pace
 
+# [rows, codebooks].
+Codes = NDArray[np.uint16]
+
 # Frames of one session at once. More gain little, and hold the other sessions up.
 _BURST_FRAMES = 8
 
@@ -27,19 +30,17 @@ class EncoderEngine:
 
     burst = _BURST_FRAMES
 
-    def __init__(self, weights: EncoderWeights, slots: int) -> None:
-        """Take the first steps here."""
+    def __init__(
+        self, network: EncoderNetwork, slots: int, step: Callable[[NDArray[np.int64], NDArray[np.float32]], Codes]
+    ) -> None:
+        """step: encodes one frame of each of some distinct slots of this network."""
         self.slots = slots
-        self.codebooks = weights.codebooks
-        self.cardinality = weights.cardinality
+        self.codebooks = network.weights.codebooks
+        self.cardinality = network.weights.cardinality
         self._guard = SlotGuard(slots, FRAME_SAMPLES, np.float32, burst=self.burst)
         self._warm_ups: dict[int, Iterator[None]] = {}
-        with torch.inference_mode():
-            self._network = EncoderNetwork(weights, slots)
-            everyone = np.arange(slots)
-            self._network.step(everyone, np.zeros((slots, FRAME_SAMPLES), np.float32))
-            for slot in everyone:
-                self._network.reset(int(slot))
+        self._network = network
+        self._step = step
 
     def open(self, slot: int, warmup_pcm: NDArray[np.float32] | None = None, /) -> Iterator[None] | None:
         """Start a session in a slot, or start it again; see CodecEngine."""
@@ -82,11 +83,11 @@ class EncoderEngine:
     def _encode(self, slots: NDArray[np.int64], pcm: NDArray[np.float32]) -> NDArray[np.uint16]:
         numbers, counts = np.unique(slots, return_counts=True)
         if counts.max() == 1:
-            return _numpy(self._network.step(slots, pcm))
+            return self._step(slots, pcm)
         codes = np.empty((len(slots), self.codebooks), np.uint16)
         single = np.isin(slots, numbers[counts == 1])
         if single.any():
-            codes[single] = _numpy(self._network.step(slots[single], pcm[single]))
+            codes[single] = self._step(slots[single], pcm[single])
         for slot in numbers[counts > 1].tolist():
             rows = slots == slot
             answer = self._network.chunk(slot, pcm[rows])
@@ -107,8 +108,8 @@ class EncoderEngine:
         self._warm_ups.pop(slot, None)
 
 
-def _numpy(codes: torch.Tensor) -> NDArray[np.uint16]:
-    result: NDArray[np.uint16] = codes.cpu().numpy().astype(np.uint16)
+def _numpy(codes: torch.Tensor) -> Codes:
+    result: Codes = codes.cpu().numpy().astype(np.uint16)
     return result
 
 
@@ -127,6 +128,24 @@ def load(
     place = choose_device(device)
     precision = Precision.BFLOAT16 if dtype == "bfloat16" else Precision.FLOAT32
     try:
-        return EncoderEngine(load_weights(checkpoint, place, precision), slots)
+        with torch.inference_mode():
+            return _engine(load_weights(checkpoint, place, precision), slots)
     except torch.OutOfMemoryError as error:
         raise EngineFailed(f"{place} has not enough memory for Mimi with {slots} slots") from error
+
+
+def _engine(weights: EncoderWeights, slots: int) -> EncoderEngine:
+    """Put an engine together, and take the first steps."""
+    if weights.device.type == "cuda":
+        # Imported only here: Triton comes with torch for CUDA, and not on every platform.
+        from services.codec.encoder_cuda import CapturedEncoderSteps  # noqa: PLC0415
+        from services.neural.cuda_runtime import CudaRuntime  # noqa: PLC0415
+
+        network = EncoderNetwork(weights, slots + 1)
+        return EncoderEngine(network, slots, CapturedEncoderSteps(network, slots, CudaRuntime(weights.device)).step)
+    network = EncoderNetwork(weights, slots)
+    everyone = np.arange(slots)
+    network.step(everyone, np.zeros((slots, FRAME_SAMPLES), np.float32))
+    for slot in everyone.tolist():
+        network.reset(slot)
+    return EncoderEngine(network, slots, lambda slots, pcm: _numpy(network.step(slots, pcm)))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
 from services.codec.encoder_weights import Convolution, EncoderWeights, Residual
+from services.neural.attention import GroupedAttention
 from services.neural.ring import Ring
 from services.neural.rotary import Rotary
 from services.neural.transformer import Transformer
+
+
+# From the convolutions' answer, [rows, positions, dim], through the transformer; as many numbers come back.
+Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
 class EncoderNetwork:
@@ -20,7 +27,7 @@ class EncoderNetwork:
     """
 
     def __init__(self, weights: EncoderWeights, slots: int) -> None:
-        self._weights = weights
+        self.weights = weights
         self.ring = Ring(
             layers=len(weights.layers),
             slots=slots,
@@ -31,27 +38,31 @@ class EncoderNetwork:
             device=weights.device,
             frame_positions=weights.frame_positions,
         )
-        rotary = Rotary(weights.dim // weights.attention_heads, weights.max_period, weights.device)
-        self._transformer = Transformer(weights.layers, self.ring, weights.attention_heads, rotary)
+        self.rotary = Rotary(weights.dim // weights.attention_heads, weights.max_period, weights.device)
+        self._transformer = Transformer(
+            weights.layers,
+            self.ring,
+            weights.attention_heads,
+            self.rotary,
+            GroupedAttention(self.ring, weights.attention_heads),
+        )
         # What every convolution needs of the past, in one row a slot: one gather and one write a step.
-        self._past = torch.zeros(slots, weights.state, dtype=weights.dtype, device=weights.device)
+        self.past = torch.zeros(slots, weights.state, dtype=weights.dtype, device=weights.device)
 
     def reset(self, slot: int) -> None:
         """Forget a slot."""
         self.ring.reset(slot)
-        self._past[slot] = 0
+        self.past[slot] = 0
 
     def step(self, slots: NDArray[np.int64], pcm: NDArray[np.float32]) -> torch.Tensor:
         """Encode one frame of each of these distinct slots. pcm: [rows, samples]. Returns codes [rows, codebooks]."""
         plan = self.ring.plan_step(slots)
         ordered = slots[plan.order]
-        past = self._gather(ordered)
-        x = self._convolve(pcm[plan.order], past)
-        x = self._transformer.step(x.flatten(0, 1), plan).view(x.shape)
-        latent = past.apply(self._weights.downsample, x)[:, 0]
-        self._scatter(ordered, past)
+        place, past = self._past_of(ordered)
+        codes = self.encode(
+            self._samples(pcm[plan.order]), place, past, lambda x: self._transformer.step(x.flatten(0, 1), plan)
+        )
         self.ring.advance(slots)
-        codes = self._quantize(latent)
         if len(slots) == 1:
             return codes
         return codes.index_select(0, torch.from_numpy(np.argsort(plan.order)).to(codes.device))
@@ -59,20 +70,30 @@ class EncoderNetwork:
     def chunk(self, slot: int, pcm: NDArray[np.float32], *, codes: bool = True) -> torch.Tensor | None:
         """Encode several frames of one slot. pcm: [frames, samples]. Returns codes [frames, codebooks], if wanted."""
         plan = self.ring.plan_chunk(slot, len(pcm))
-        slots = np.array([slot])
-        past = self._gather(slots)
+        place, past = self._past_of(np.array([slot]))
         # A copy, as arrays made from bytes cannot be written and torch warns of those.
-        x = self._convolve(pcm.reshape(1, -1).copy(), past)
-        x = self._transformer.chunk(x[0], plan)[None]
-        latent = past.apply(self._weights.downsample, x)[0]
-        self._scatter(slots, past)
-        self.ring.advance(slots, len(pcm))
-        return self._quantize(latent) if codes else None
+        samples = self._samples(pcm.reshape(1, -1).copy())
+        latent = self.latent(samples, place, past, lambda x: self._transformer.chunk(x[0], plan))
+        self.ring.advance(np.array([slot]), len(pcm))
+        return self.quantize(latent[0]) if codes else None
 
-    def _convolve(self, pcm: NDArray[np.float32], past: _Past) -> torch.Tensor:
-        """pcm: [rows, samples]. Returns [rows, positions, dim]."""
-        x = torch.from_numpy(pcm).to(self._weights.device, self._weights.dtype)[:, :, None]
-        for index, stage in enumerate(self._weights.stages):
+    def latent(self, samples: torch.Tensor, slots: torch.Tensor, past: Past, transform: Transform) -> torch.Tensor:
+        """Encode up to the codebooks. samples: [rows, samples], of the network's type; slots: [rows].
+
+        Returns [rows, frames, dim]. Writes the slots' past.
+        """
+        x = self._convolve(samples[:, :, None], past)
+        x = past.apply(self.weights.downsample, transform(x).view(x.shape))
+        self.past.index_copy_(0, slots, torch.cat(past.kept, 1))
+        return x
+
+    def encode(self, samples: torch.Tensor, slots: torch.Tensor, past: Past, transform: Transform) -> torch.Tensor:
+        """Encode one frame of each of some slots; see `latent`. Returns codes [rows, codebooks]."""
+        return self.quantize(self.latent(samples, slots, past, transform)[:, 0])
+
+    def _convolve(self, x: torch.Tensor, past: Past) -> torch.Tensor:
+        """x: [rows, samples, 1]. Returns [rows, positions, dim]."""
+        for index, stage in enumerate(self.weights.stages):
             if isinstance(stage, Residual):
                 y = x
                 for convolution in stage.block:
@@ -82,11 +103,11 @@ class EncoderNetwork:
                 x = past.apply(stage, functional.elu(x) if index else x)
         return x
 
-    def _quantize(self, latent: torch.Tensor) -> torch.Tensor:
+    def quantize(self, latent: torch.Tensor) -> torch.Tensor:
         """latent: [rows, dim]. Returns codes [rows, codebooks]."""
         latent = latent.float()
         codes = []
-        for quantizer in self._weights.quantizers:
+        for quantizer in self.weights.quantizers:
             residual = quantizer.projection(latent)
             for number, codebook in enumerate(quantizer.codebooks, start=1):
                 nearest = codebook.nearest(residual).argmax(dim=1)
@@ -95,18 +116,16 @@ class EncoderNetwork:
                     residual = residual - functional.embedding(nearest, codebook.entries)
         return torch.stack(codes, 1)
 
-    def _gather(self, slots: NDArray[np.int64]) -> _Past:
-        first = torch.from_numpy(self.ring.ends[slots] == 0).to(self._past.device)
-        return _Past(self._past.index_select(0, self._tensor(slots)), first)
+    def _past_of(self, slots: NDArray[np.int64]) -> tuple[torch.Tensor, Past]:
+        place = torch.from_numpy(slots).to(self.past.device)
+        first = torch.from_numpy(self.ring.ends[slots] == 0).to(self.past.device)
+        return place, Past(self.past.index_select(0, place), first)
 
-    def _scatter(self, slots: NDArray[np.int64], past: _Past) -> None:
-        self._past.index_copy_(0, self._tensor(slots), torch.cat(past.kept, 1))
-
-    def _tensor(self, slots: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(slots).to(self._past.device)
+    def _samples(self, pcm: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(pcm).to(self.weights.device, self.weights.dtype)
 
 
-class _Past:
+class Past:
     """The past of the rows of one step, and what will be their past in the next.
 
     rows: [rows, state]. first: [rows], whether a row has no past yet.

@@ -1,15 +1,16 @@
 """The LM engine for production: every step computes the rows that take part, and nothing else.
 
-Text in one place, per slot: the token that its next step sees. All else a session is made of is in the ring.
+What a session is made of is in two places: keys and values in the network's ring, the text that its next step sees in
+the steps. Steps are of two kinds: `lm_steps` plans them on the host, `lm_cuda` has them captured as graphs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from moshi.utils.sampling import sample_token
 from numpy.typing import NDArray
 
 from services.common.checkpoint import Checkpoint
@@ -18,12 +19,13 @@ from services.common.slot_guard import SlotGuard
 from services.lm.engine import History, LmStep
 from services.lm.lm_network import LmNetwork
 from services.lm.lm_replay import replay
+from services.lm.lm_steps import HostLmSteps, LmSteps
 from services.lm.lm_weights import LmWeights, load_weights
+from services.neural.cache_number import CacheDtype
 from services.neural.device import choose_device
 from services.neural.linear import Precision
 
-# moshi samples among as many, see LMGen.
-_LIKELIEST = 25
+_DONE = object()
 
 
 class BatchedLmEngine:
@@ -31,26 +33,19 @@ class BatchedLmEngine:
 
     burst = 1
 
-    def __init__(self, weights: LmWeights, slots: int, temperature: float = 0.0) -> None:
-        """temperature: 0 takes the likeliest token, the lowest of equals; above, samples among the 25 likeliest.
-
-        Takes its first steps here.
-        """
+    def __init__(self, network: LmNetwork, steps: LmSteps, slots: int) -> None:
+        """steps: of this network."""
+        weights = network.weights
         self.slots = slots
         self.codebooks = weights.codebooks
         self.cardinality = weights.cardinality
         self.text_cardinality = weights.text_cardinality
         self.heads = weights.heads
-        self._temperature = temperature
+        self.overlaps = steps.overlap
+        self._network = network
+        self._steps = steps
         self._guard = SlotGuard(slots, self.codebooks, np.uint16)
         self._replays: dict[int, Iterator[None]] = {}
-        with torch.inference_mode():
-            self._network = LmNetwork(weights, slots)
-            self._text: NDArray[np.int64] = np.full(slots, weights.text_cardinality)
-            everyone = np.arange(slots)
-            self._generate(everyone, np.zeros((slots, self.codebooks), np.uint16))
-            for slot in everyone:
-                self._network.ring.reset(int(slot))
 
     def open(self, slot: int, history: History | None = None, /) -> Iterator[None] | None:
         """Start a session in a slot, or start it again; see LmEngine."""
@@ -58,64 +53,62 @@ class BatchedLmEngine:
             self._check(history)
         self._guard.open(slot)
         self._replays.pop(slot, None)
-        try:
-            with torch.inference_mode():
-                self._network.ring.reset(slot)
-        except Exception as error:
-            raise EngineFailed(f"the LM raised {type(error).__name__} while opening a slot") from error
+        with self._failing("opening a slot"), torch.inference_mode():
+            self._network.ring.reset(slot)
         if history is None:
             return None
-        self._text[slot] = history.text_tokens[-1]
+        with torch.inference_mode():
+            self._steps.begin(slot, int(history.text_tokens[-1]))
         self._replays[slot] = self._replay(slot, history)
         return self._replays[slot]
 
     def step(self, slots: NDArray[np.int64], codes: NDArray[np.uint16], /) -> LmStep:
         """Advance some slots by one frame each; see LmEngine."""
+        return self.start(slots, codes)()
+
+    def stage(self, codes: NDArray[np.uint16], /) -> None:
+        """Send rows of the next step ahead; see OverlappingEngine."""
+        with torch.inference_mode():
+            self._steps.stage(codes)
+
+    def start(self, slots: NDArray[np.int64], codes: NDArray[np.uint16], staged: int = 0, /) -> Callable[[], LmStep]:
+        """Begin a step; see OverlappingEngine."""
         self._guard.check_step(slots, codes)
         if not len(slots):
-            return LmStep(np.empty(0, np.int32), np.empty((0, self.heads), np.float32))
+            return lambda: LmStep(np.empty(0, np.int32), np.empty((0, self.heads), np.float32))
         if codes.max() >= self.cardinality:
             raise ValueError(f"codes: wanted below {self.cardinality}, got {codes.max()}")
         for slot in self._replays.keys() & set(slots.tolist()):
             for _ in self._replays[slot]:
                 pass
             self._replays.pop(slot, None)
-        try:
-            with torch.inference_mode():
-                return self._generate(slots, codes)
-        except Exception as error:  # whatever it is, the state may be half advanced
-            raise EngineFailed(f"the LM raised {type(error).__name__} while stepping {len(slots)} slots") from error
+        with self._failing(f"stepping {len(slots)} slots"), torch.inference_mode():
+            finish = self._steps.start(slots, codes, staged)
+
+        def answer() -> LmStep:
+            with self._failing(f"stepping {len(slots)} slots"), torch.inference_mode():
+                return finish()
+
+        return answer
 
     def close(self, slot: int, /) -> None:
         """End the session in a slot; see LmEngine."""
         self._guard.close(slot)
         self._replays.pop(slot, None)
 
-    def _generate(self, slots: NDArray[np.int64], codes: NDArray[np.uint16]) -> LmStep:
-        tokens = np.empty((len(slots), 1 + self.codebooks), np.int64)
-        tokens[:, 0] = self._text[slots]
-        tokens[:, 1:] = codes
-        # A session's first step takes no audio.
-        tokens[self._network.ring.ends[slots] == 0] = self._network.initial
-        logits, pauses = self._network.step(slots, tokens)
-        if self._temperature > 0:
-            chosen = sample_token(logits, True, self._temperature, _LIKELIEST)
-        else:
-            chosen = logits.argmax(dim=1)
-        text_tokens: NDArray[np.int64] = chosen.cpu().numpy()
-        self._text[slots] = text_tokens
-        return LmStep(text_tokens.astype(np.int32), pauses.cpu().numpy())
+    @contextmanager
+    def _failing(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever it is, the state may be half advanced
+            raise EngineFailed(f"the LM raised {type(error).__name__} while {doing}") from error
 
     def _replay(self, slot: int, history: History) -> Iterator[None]:
         chunks = replay(self._network, slot, history)
         while True:
-            try:
-                with torch.inference_mode():
-                    next(chunks)
-            except StopIteration:
-                break
-            except Exception as error:  # whatever it is, the state may be half written
-                raise EngineFailed(f"the LM raised {type(error).__name__} while opening a slot") from error
+            with self._failing("opening a slot"), torch.inference_mode():
+                if next(chunks, _DONE) is _DONE:
+                    break
             yield
         self._replays.pop(slot, None)
 
@@ -141,14 +134,16 @@ def load(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    kv_dtype: str = "auto",
     temperature: float = 0.0,
     threads: int = 0,
 ) -> BatchedLmEngine:
     """Load the engine and take its first steps, so that no session pays for them.
 
     device: "cpu", "cuda" (or "cuda:1"); "auto" is cuda if there is one. dtype: "float32", "bfloat16" or "int8" (of
-    the weights); "auto" is bfloat16 on cuda and float32 on cpu. threads: CPU threads of torch, of the whole process;
-    0 leaves them.
+    the weights); "auto" is bfloat16 on cuda and float32 on cpu. kv_dtype: a CacheDtype. temperature: 0 takes the
+    likeliest token, the lowest of equals; above, samples among the 25 likeliest. threads: CPU threads of torch, of the
+    whole process; 0 leaves them.
     Raises CheckpointError if the weights do not fit, ConfigError if there is no such device, EngineFailed if the
     device has not enough memory.
     """
@@ -158,6 +153,23 @@ def load(
     if dtype == "auto":
         dtype = "bfloat16" if place.type == "cuda" else "float32"
     try:
-        return BatchedLmEngine(load_weights(checkpoint, place, Precision(dtype)), slots, temperature)
+        with torch.inference_mode():
+            weights = load_weights(checkpoint, place, Precision(dtype))
+            return _engine(weights, slots, CacheDtype(kv_dtype), temperature)
     except torch.OutOfMemoryError as error:
         raise EngineFailed(f"{place} has not enough memory for the LM with {slots} slots") from error
+
+
+def _engine(weights: LmWeights, slots: int, cache: CacheDtype, temperature: float) -> BatchedLmEngine:
+    """Put an engine together; its steps take their first here."""
+    if weights.embeddings.device.type != "cuda":
+        network = LmNetwork(weights, slots, cache)
+        return BatchedLmEngine(network, HostLmSteps(network, slots, temperature), slots)
+    # Imported only here: Triton comes with torch for CUDA, and not on every platform.
+    from services.lm.lm_cuda import CapturedLmSteps  # noqa: PLC0415
+    from services.neural.cuda_runtime import CudaRuntime  # noqa: PLC0415
+
+    # One slot more than there are sessions, for filling up batches.
+    network = LmNetwork(weights, slots + 1, cache)
+    runtime = CudaRuntime(weights.embeddings.device)
+    return BatchedLmEngine(network, CapturedLmSteps(network, slots, temperature, runtime), slots)

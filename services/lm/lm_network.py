@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from services.lm.lm_weights import LmWeights
+from services.neural.attention import GroupedAttention
+from services.neural.cache_number import CacheDtype
 from services.neural.ring import Ring
 from services.neural.rotary import Rotary
 from services.neural.transformer import Transformer
@@ -20,8 +22,8 @@ class LmNetwork:
     Source: Delayed Streams Modeling (Zeghidour et al. 2025, arXiv:2509.08753).
     """
 
-    def __init__(self, weights: LmWeights, slots: int) -> None:
-        self._weights = weights
+    def __init__(self, weights: LmWeights, slots: int, cache: CacheDtype = CacheDtype.AUTO) -> None:
+        self.weights = weights
         self._device = weights.embeddings.device
         self.ring = Ring(
             layers=len(weights.layers),
@@ -31,16 +33,19 @@ class LmNetwork:
             head_dim=weights.head_dim,
             dtype=weights.dtype,
             device=self._device,
+            kept=cache,
         )
+        self.rotary = Rotary(weights.head_dim, weights.max_period, self._device)
         self._transformer = Transformer(
             weights.layers,
             self.ring,
             weights.attention_heads,
-            Rotary(weights.head_dim, weights.max_period, self._device),
+            self.rotary,
+            GroupedAttention(self.ring, weights.attention_heads),
         )
         # Where each table begins; the text's is the first.
         entries = [weights.text_cardinality + 1] + [weights.cardinality + 1] * weights.codebooks
-        self._first: NDArray[np.int64] = np.concatenate([[0], np.cumsum(entries)[:-1]])
+        self.first: NDArray[np.int64] = np.concatenate([[0], np.cumsum(entries)[:-1]])
         self.initial: NDArray[np.int64] = np.array(
             [weights.text_cardinality] + [weights.cardinality] * weights.codebooks
         )
@@ -48,7 +53,7 @@ class LmNetwork:
     @property
     def reach(self) -> int:
         """Return the last positions that a slot's state depends on."""
-        return len(self._weights.layers) * (self.ring.context - 1) + 1
+        return len(self.weights.layers) * (self.ring.context - 1) + 1
 
     def step(self, slots: NDArray[np.int64], tokens: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Advance some slots by one position each.
@@ -57,24 +62,32 @@ class LmNetwork:
         Returns text logits [rows, text_cardinality] and pauses [rows, heads], float32, in the order of `slots`.
         """
         plan = self.ring.plan_step(slots)
-        hidden = self._transformer.step(self._embed(tokens[plan.order]), plan)
+        hidden = self._transformer.step(self._embed_tokens(tokens[plan.order]), plan)
         self.ring.advance(slots)
-        answer = self._weights.output(self._weights.output_norm(hidden)).float()
+        logits, pauses = self.answer(hidden)
         if len(slots) > 1:
             back = torch.from_numpy(np.argsort(plan.order)).to(self._device)
-            answer = answer.index_select(0, back)
-        weights = self._weights
-        logits, extra = answer[:, : weights.text_cardinality], answer[:, weights.text_cardinality :]
-        if weights.heads:
-            # The first class of each head is the pause.
-            extra = torch.softmax(extra.reshape(len(slots), weights.heads, -1), -1)[..., 0]
-        return logits, extra
+            return logits.index_select(0, back), pauses.index_select(0, back)
+        return logits, pauses
 
     def chunk(self, slot: int, tokens: NDArray[np.int64]) -> None:
         """Advance one slot by many positions, for its state alone. tokens: [positions, 1 + codebooks]."""
-        self._transformer.chunk(self._embed(tokens), plan := self.ring.plan_chunk(slot, len(tokens)))
+        self._transformer.chunk(self._embed_tokens(tokens), plan := self.ring.plan_chunk(slot, len(tokens)))
         self.ring.advance(np.array([slot]), len(plan.positions))
 
-    def _embed(self, tokens: NDArray[np.int64]) -> torch.Tensor:
-        entries = torch.from_numpy(tokens + self._first).to(self._device)
-        return functional.embedding_bag(entries, self._weights.embeddings, mode="sum").to(self._weights.dtype)
+    def embed(self, entries: torch.Tensor) -> torch.Tensor:
+        """entries: [rows, 1 + codebooks] of the one table, see `first`. Returns [rows, dim]."""
+        return functional.embedding_bag(entries, self.weights.embeddings, mode="sum").to(self.weights.dtype)
+
+    def answer(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """hidden: [rows, dim]. Returns text logits [rows, text_cardinality] and pauses [rows, heads], float32."""
+        weights = self.weights
+        outputs = weights.output(weights.output_norm(hidden)).float()
+        logits, extra = outputs[:, : weights.text_cardinality], outputs[:, weights.text_cardinality :]
+        if weights.heads:
+            # The first class of each head is the pause.
+            extra = torch.softmax(extra.reshape(len(hidden), weights.heads, -1), -1)[..., 0]
+        return logits, extra
+
+    def _embed_tokens(self, tokens: NDArray[np.int64]) -> torch.Tensor:
+        return self.embed(torch.from_numpy(tokens + self.first).to(self._device))

@@ -52,6 +52,7 @@ async def _serve(config: LmConfig) -> int:
             slots=config.slots,
             device=config.device,
             dtype=config.dtype,
+            kv_dtype=config.kv_dtype,
             temperature=config.temperature,
             threads=config.threads,
         )

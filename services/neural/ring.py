@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from services.neural.cache_number import CacheDtype, CacheNumber
+
 # Lengths up to this are not told apart; above, a group's shortest row has more than half of its longest.
 _SHORTEST_CLASS = 16
 # Padding, in keys, that is cheaper than one more group.
@@ -69,6 +71,7 @@ class ChunkPlan:
 class Ring:
     """The rings of all layers and slots.
 
+    dtype: of what is written and read; kept: of what is in memory.
     frame_positions: positions that enter together, which push out as many: the last of them sees the whole context
     and each one before it one position less, whether a frame comes alone or among many.
     """
@@ -84,6 +87,7 @@ class Ring:
         dtype: torch.dtype,
         device: torch.device,
         frame_positions: int = 1,
+        kept: CacheDtype = CacheDtype.AUTO,
     ) -> None:
         self.context = context
         self.frame_positions = frame_positions
@@ -91,9 +95,12 @@ class Ring:
         self._heads = heads
         self._slots = slots
         self._device = device
+        self._number = CacheNumber(dtype, kept.of(dtype))
+        self.rounded = self._number.rounded
         # Never garbage: attention multiplies what it must not see by zero, and garbage may be no number.
         self._rings = [
-            torch.zeros(2, slots, heads, context, head_dim, dtype=dtype, device=device) for _ in range(layers)
+            torch.zeros(2, slots, heads, context, head_dim, dtype=self._number.raw, device=device)
+            for _ in range(layers)
         ]
         # The same memory as steps want it: made once, as every view costs a call.
         self._flat = [ring.view(-1, head_dim) for ring in self._rings]
@@ -144,17 +151,27 @@ class Ring:
 
     def write(self, layer: int, writes: torch.Tensor, keys_values: torch.Tensor) -> None:
         """keys_values: [rows * positions, 2, heads, head_dim]."""
-        flat = self._flat[layer]
-        flat.index_copy_(0, writes, keys_values.reshape(len(writes), -1))
+        self._flat[layer].index_copy_(0, writes, self._number.narrow(keys_values.reshape(len(writes), -1)))
 
     def read(self, layer: int, slots: slice | torch.Tensor, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values, [rows * heads, keys, head_dim] each; in place where the slots follow each other."""
         if isinstance(slots, slice):
             key, value = self._by_head[layer]
             heads = slice(slots.start * self._heads, slots.stop * self._heads)
-            return key[heads, :keys], value[heads, :keys]
-        both = self._rings[layer][:, :, :, :keys].index_select(1, slots)
+            return self._number.widen(key[heads, :keys]), self._number.widen(value[heads, :keys])
+        both = self._number.widen(self._rings[layer][:, :, :, :keys].index_select(1, slots))
         return both[0].flatten(0, 1), both[1].flatten(0, 1)
+
+    def memory(self, layer: int) -> torch.Tensor:
+        """Return keys and values as they are kept, [2, slots, heads, context, head_dim], for a kernel to read."""
+        return self._rings[layer].view(self._number.kept)
+
+    def places(self, slots: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return what `write` wants for positions [rows * positions] of slots [rows], computed where they are."""
+        rows = slots.repeat_interleave(self.frame_positions, output_size=len(positions))
+        heads = rows[:, None] * self._heads + torch.arange(self._heads, device=slots.device)
+        keys = heads * self.context + (positions % self.context)[:, None]
+        return torch.stack([keys, keys + self._slots * self._heads * self.context], 1).flatten()
 
     def _group(self, start: int, stop: int, slots: NDArray[np.int64], positions: NDArray[np.int64], keys: int) -> Group:
         last = positions[:, -1:]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from services.neural.attention import attention
 from services.neural.linear import Linear
-from services.neural.ring import ChunkPlan, Ring, StepPlan
+from services.neural.ring import ChunkPlan, Ring
 from services.neural.rotary import Rotary, turn
 
 Norm = Callable[[torch.Tensor], torch.Tensor]
@@ -32,16 +34,45 @@ class Layer:
     feed_forward: Linear
 
 
-class Transformer:
-    """Layers over a ring; the caller plans with the ring and advances it."""
+class Plan(Protocol):
+    """What a step needs to know of its rows; an attention of one kind may want more.
 
-    def __init__(self, layers: Sequence[Layer], ring: Ring, heads: int, rotary: Rotary) -> None:
+    positions: [rows * positions] of int64. writes: where their keys and values go; see Ring.write.
+    """
+
+    @property
+    def positions(self) -> torch.Tensor:  # noqa: D102
+        ...
+
+    @property
+    def writes(self) -> torch.Tensor:  # noqa: D102
+        ...
+
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+class Transformer(Generic[PlanT]):
+    """Layers over a ring; the caller plans with the ring and advances it.
+
+    attend: (layer, query [rows * positions, heads, head_dim], plan) -> [rows * positions, dim], of a step.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        ring: Ring,
+        heads: int,
+        rotary: Rotary,
+        attend: Callable[[int, torch.Tensor, PlanT], torch.Tensor],
+    ) -> None:
         self._layers = tuple(layers)
         self._ring = ring
         self._heads = heads
         self._rotary = rotary
+        self._attend = attend
 
-    def step(self, x: torch.Tensor, plan: StepPlan) -> torch.Tensor:
+    def step(self, x: torch.Tensor, plan: PlanT) -> torch.Tensor:
         """x: [rows * positions, dim], rows in the plan's order. Returns the same shape."""
         turns = self._rotary.turns(plan.positions)
         for index, layer in enumerate(self._layers):
@@ -58,8 +89,10 @@ class Transformer:
             qkv = self._qkv(layer, x, turns)
             query, key, value = qkv.permute(1, 2, 0, 3)
             old_key, old_value = self._ring.read(index, slice(plan.slot, plan.slot + 1), plan.old)
-            key, value = torch.cat([old_key, key], 1), torch.cat([old_value, value], 1)
-            attended = _attention(query, key, value, plan.mask)
+            # New ones as later steps will see them, rounded if the ring rounds.
+            key = torch.cat([old_key, self._ring.rounded(key)], 1)
+            value = torch.cat([old_value, self._ring.rounded(value)], 1)
+            attended = attention(query, key, value, plan.mask)
             # After the old keys were read: the new ones take their places.
             self._ring.write(index, plan.writes, qkv[plan.kept :, 1:])
             x = x + layer.output(attended.transpose(0, 1).flatten(1))
@@ -71,33 +104,3 @@ class Transformer:
         qkv = layer.qkv(layer.norm_1(x)).view(len(x), 3 * self._heads, -1)
         turn(qkv[:, : 2 * self._heads], turns)
         return qkv.view(len(x), 3, self._heads, -1)
-
-    def _attend(self, index: int, query: torch.Tensor, plan: StepPlan) -> torch.Tensor:
-        """query: [rows * positions, heads, head_dim]. Returns [rows * positions, dim]."""
-        positions = self._ring.frame_positions
-        # [rows, heads, positions, head_dim]
-        rows = _unflatten(query, positions).transpose(1, 2)
-        answers = []
-        for group in plan.groups:
-            queries = rows[group.start : group.stop].flatten(0, 1)
-            keys, values = self._ring.read(index, group.slots, group.keys)
-            attended = _attention(queries, keys, values, group.mask)
-            answers.append(_unflatten(attended, self._heads))
-        answer = answers[0] if len(answers) == 1 else torch.cat(answers)
-        return answer.transpose(1, 2).reshape(len(query), -1)
-
-
-def _unflatten(x: torch.Tensor, inner: int) -> torch.Tensor:
-    """[rows * inner, …] -> [rows, inner, …], without a copy."""
-    return x.view(len(x) // inner, inner, *x.shape[1:])
-
-
-def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """query: [batch, positions, head_dim], scaled; key, value: [batch, keys, head_dim]; mask: see Group and ChunkPlan.
-
-    Two products and a softmax: on a CPU and for one position a row this takes half the time of torch's own attention.
-    """
-    scores = torch.bmm(query, key.transpose(1, 2))
-    if mask is not None:
-        scores = scores.view(mask.shape[0] if mask.dim() == 4 else 1, -1, *scores.shape[1:]).add_(mask).view_as(scores)
-    return torch.bmm(torch.softmax(scores, -1), value)

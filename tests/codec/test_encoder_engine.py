@@ -137,7 +137,7 @@ def test_a_warm_up_leaves_the_state_that_single_steps_leave(
     assert network.ring.ends[4] == network.ring.ends[3] == 2 * frames
     for ring in network.ring._rings:
         torch.testing.assert_close(ring[:, 4], ring[:, 3], rtol=0, atol=1e-4)
-    torch.testing.assert_close(network._past[4], network._past[3], rtol=0, atol=1e-4)
+    torch.testing.assert_close(network.past[4], network.past[3], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -207,7 +207,7 @@ def test_wrong_slots_and_warm_ups_are_refused(engine: EncoderEngine):
 def test_what_the_model_raises_is_an_engine_failure(mini_checkpoint: Checkpoint):
     engine = load(mini_checkpoint, slots=1, device="cpu")
     engine.open(0)
-    engine._network._weights = None  # as good as any other way to make it raise
+    engine._network.weights = None  # as good as any other way to make it raise
     with pytest.raises(EngineFailed, match="while encoding 1 frames"):
         engine.step(np.array([0]), np.zeros((1, 1920), np.float32))
 

@@ -265,7 +265,7 @@ def test_a_wrong_history_is_refused(
 def test_what_the_model_raises_is_an_engine_failure(mini_checkpoint: Checkpoint):
     engine = load(mini_checkpoint, slots=1, device="cpu")
     engine.open(0)
-    engine._network._weights = None  # as good as any other way to make it raise
+    engine._network.weights = None  # as good as any other way to make it raise
     with pytest.raises(EngineFailed, match="while stepping 1 slots"):
         engine.step(np.array([0]), NOTHING)
     with pytest.raises(EngineFailed, match="while opening"):
