@@ -15,7 +15,6 @@ from services.neural.ring import Ring
 from services.neural.rotary import Rotary
 from services.neural.transformer import Transformer
 
-
 # From the convolutions' answer, [rows, positions, dim], through the transformer; as many numbers come back.
 Transform = Callable[[torch.Tensor], torch.Tensor]
 

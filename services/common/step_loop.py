@@ -5,6 +5,7 @@ Codec and LM run the same loop over their engines:
     take commands and one frame of each ready session  ->  open / close slots  ->  one batched step  ->  deliver
                                                                            ->  one piece of an opening under way
 
+Where a device computes by itself, `overlap` sends it the frames that wait while the present step runs.
 A session with a backlog gets several frames a step while few others have any; a session that brings its past with it
 (a replay, a warm-up) gets it computed a piece at a time, between the steps of the others.
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import DsmError, EngineFailed
+from services.common.overlap import OverlappingEngine, RowsAhead
 from services.common.slots import SlotTable
 from services.common.step_budget import StepBudget
 from services.common.telemetry import metrics
@@ -100,6 +102,7 @@ class StepLoop(Generic[SessionT, ResultT]):
         self._ready: dict[SessionT, None] = {}
         # What is left of opening a slot; of the step thread alone.
         self._openings: dict[int, tuple[SessionT, Iterator[None]]] = {}
+        self._ahead: RowsAhead[SessionT] = RowsAhead()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"{name}{STEP_THREAD_SUFFIX}", daemon=True)
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -245,7 +248,7 @@ class StepLoop(Generic[SessionT, ResultT]):
                 self._openings[slot] = opened, rest
         if sessions:
             started_s = self._busy_since_s = time.monotonic()
-            result = engine.step(np.array([session.slot for session in sessions], np.int64), np.stack(rows))
+            sessions, result = self._step(engine, sessions, rows)
             ended_s = time.monotonic()
             self.budget.note(ended_s - started_s, ended_s)
             self._record(ended_s - started_s, began_s - oldest_s, set(sessions))
@@ -258,6 +261,20 @@ class StepLoop(Generic[SessionT, ResultT]):
                 del self._openings[slot]
                 _note_open(opening)
         return True
+
+    def _step(
+        self, engine: Engine[ResultT], sessions: list[SessionT], rows: list[NDArray[Any]]
+    ) -> tuple[list[SessionT], ResultT]:
+        """Step; returns the sessions in the order of the result's rows."""
+        if not isinstance(engine, OverlappingEngine) or not engine.overlaps:
+            return sessions, engine.step(_slots(sessions), np.stack(rows))
+        taken, staged = self._ahead.order(list(zip(sessions, rows, strict=True)))
+        sessions = [session for session, _ in taken]
+        finish = engine.start(_slots(sessions), np.stack([row for _, row in taken]), staged)
+        with self._condition:
+            waiting = [(session, session.inbox[0]) for session in self._ready if session.slot not in self._openings]
+        self._ahead.send(engine, waiting)
+        return sessions, finish()
 
     def _take_rows(
         self, burst: int, commands: Sequence[tuple[int, SessionT | None, Any]]
@@ -294,6 +311,10 @@ class StepLoop(Generic[SessionT, ResultT]):
             self._event_loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the event loop is closed: the process ends, nobody waits for this
             self._stopping = True
+
+
+def _slots(sessions: Sequence[StepSession]) -> NDArray[np.int64]:
+    return np.array([session.slot for session in sessions], np.int64)
 
 
 def _note_open(session: StepSession) -> None:

@@ -15,8 +15,8 @@ import triton.language as tl
 _BLOCK_KEYS = 64
 
 
-@triton.jit
-def ring_attention_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201, D417  # Triton's types are its own
+@triton.jit  # type: ignore[untyped-decorator]
+def ring_attention_kernel(  # type: ignore[no-untyped-def]
     query,
     keys,
     values,
@@ -26,10 +26,10 @@ def ring_attention_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN201, D417
     query_stride,
     heads,
     context,
-    FRAME: tl.constexpr,  # noqa: N803  # constants of a kernel are written so
-    HEAD_DIM: tl.constexpr,  # noqa: N803
-    COMPONENTS: tl.constexpr,  # noqa: N803
-    BLOCK: tl.constexpr,  # noqa: N803
+    FRAME: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    COMPONENTS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """One program a row and head. COMPONENTS: head_dim, rounded up to a power of two."""
     row = tl.program_id(0)

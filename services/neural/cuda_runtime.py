@@ -1,4 +1,4 @@
-"""What captured steps ask of CUDA: pinned memory, two queues of work, graphs. Tests have one of their own without it."""
+"""What captured steps ask of CUDA: pinned memory, two queues of work, graphs. Tests bring their own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CudaRuntime:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._copies = torch.cuda.Stream(device)
+        self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         # The graphs of all batch sizes never run at once, so they share their memory.
         self._pool = torch.cuda.graph_pool_handle()
 
@@ -66,7 +66,7 @@ class CudaRuntime:
 
     def record(self, body: Callable[[], None]) -> Callable[[], None]:
         """See Runtime."""
-        stream = torch.cuda.Stream(self.device)
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
@@ -79,6 +79,6 @@ class CudaRuntime:
 
     def finish(self) -> Callable[[], None]:
         """See Runtime."""
-        event = torch.cuda.Event()
-        event.record()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()  # type: ignore[no-untyped-call]
         return event.synchronize

@@ -24,7 +24,7 @@ Body = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
 
 
 def bucket_sizes(slots: int) -> list[int]:
-    """Return the batch sizes to capture: 1, 2, 3, 4, 6, 8, 12 … and the number of slots: at most half again too many."""
+    """Return the batch sizes to capture: 1, 2, 3, 4, 6, 8, 12 … and the number of slots."""
     sizes, size = {slots}, 1
     while size < slots:
         sizes |= {size, min(slots, size + size // 2)}

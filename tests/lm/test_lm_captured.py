@@ -1,4 +1,4 @@
-"""The LM's captured steps, without a device: the same body, buffers, buckets and kernel, against the engine for CPUs."""
+"""The LM's captured steps, without a device: the same body, buffers, buckets and kernel, against LMGen."""
 
 from __future__ import annotations
 

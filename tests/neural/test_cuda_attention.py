@@ -73,7 +73,7 @@ from triton.compiler import ASTSource
 from services.neural.cuda_attention import ring_attention_kernel
 
 pointers = ("query", "keys", "values", "output")
-for capability, kept in ((80, "fp32"), (80, "bf16"), (90, "bf16"), (90, "fp8e4nv")):
+for capability, kept in ((80, "fp32"), (90, "bf16"), (90, "fp8e4nv")):
     computed = "fp32" if kept == "fp32" else "bf16"
     types = {"keys": kept, "values": kept, "query": computed, "output": computed, "slots": "i64", "positions": "i64"}
     constants = {"FRAME": 1, "HEAD_DIM": 128, "COMPONENTS": 128, "BLOCK": 64}
@@ -97,4 +97,4 @@ def test_the_kernel_compiles_for_gpus_without_one(tmp_path: pytest.TempPathFacto
         timeout=150,
         check=False,
     )
-    assert run.stdout.count("compiled") == 4, run.stderr
+    assert run.stdout.count("compiled") == 3, run.stderr
