@@ -6,7 +6,7 @@ import asyncio
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import grpc
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import results
 from benchmarks.callers import call
@@ -80,7 +81,7 @@ async def _soak(settings: Settings) -> dict[str, Any]:
         _console.print(f"capacity {capacity:.1f} sessions; {sessions} sessions for {settings.minutes:g} minutes …")
         load = Load.of(sessions, settings.audio_s, settings.seed)
         async with Watch(rig.processes()) as watch:
-            await load.run(rig.address, lambda: asyncio.sleep(60 * settings.minutes))
+            await load.run(rig.address, lambda: _wait(60 * settings.minutes))
         return {
             "capacity_sessions": round(capacity, 1),
             "live_sessions": sessions,
@@ -88,6 +89,19 @@ async def _soak(settings: Settings) -> dict[str, Any]:
             "transcripts_differing_between_repeats": _differing(load),
             "processes": watch.figures(),
         }
+
+
+async def _wait(whole_s: float) -> None:
+    began_s = time.monotonic()
+    with _progress() as progress:
+        task = progress.add_task("load", total=whole_s)
+        while (passed_s := time.monotonic() - began_s) < whole_s:
+            progress.update(task, completed=passed_s)
+            await asyncio.sleep(min(1.0, whole_s - passed_s))
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=_console)
 
 
 async def _capacity(rig: Rig, settings: Settings) -> float:
@@ -105,12 +119,15 @@ def _differing(load: Load) -> int:
 
 
 async def _long_session(settings: Settings) -> dict[str, Any]:
-    said = Script(_LongTalk(settings.hours), settings.hours * 3600)
+    progress = _progress()
+    task = progress.add_task("audio", total=settings.hours * 3600)
+    said = Script(_LongTalk(settings.hours, lambda sent_s: progress.advance(task, sent_s)), settings.hours * 3600)
     async with Rig(settings.model, 4, workers=1) as rig, grpc.aio.insecure_channel(rig.address) as channel:
         _console.print(f"one session of {settings.hours:g} h of audio, as fast as it goes …")
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
-        async with Watch(rig.processes()) as watch:
-            heard = await call(stub, said, speed=math.inf)
+        with progress:
+            async with Watch(rig.processes()) as watch:
+                heard = await call(stub, said, speed=math.inf)
     starts = [word.start_s for word in heard.words]
     ordered = all(before <= after for before, after in pairwise(starts))
     return {
@@ -129,8 +146,10 @@ async def _long_session(settings: Settings) -> dict[str, Any]:
 class _LongTalk:
     """Requests of hours: a recording, silence, the next recording; made as they are taken."""
 
-    def __init__(self, hours: float) -> None:
+    def __init__(self, hours: float, on_sent: Callable[[float], None]) -> None:
+        """on_sent: told the seconds of audio of every message."""
         self._bytes = round(hours * 3600 * RATE_HZ) * 2
+        self._on_sent = on_sent
 
     def __iter__(self) -> Iterator[pb.StreamingRecognizeRequest]:
         yield pb.StreamingRecognizeRequest(config=audio_config())
@@ -139,7 +158,9 @@ class _LongTalk:
             spoken = recordings()[turn % len(recordings())] + bytes(2 * round(_SILENCE_S * RATE_HZ))
             turn += 1
             for start in range(0, min(left, len(spoken)), piece_bytes):
-                yield pb.StreamingRecognizeRequest(audio=spoken[start : min(left, start + piece_bytes)])
+                piece = spoken[start : min(left, start + piece_bytes)]
+                yield pb.StreamingRecognizeRequest(audio=piece)
+                self._on_sent(len(piece) / 2 / RATE_HZ)
             left -= len(spoken)
 
 
