@@ -62,8 +62,8 @@ class Settings:
 
 def main(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "dsm-tiny-en",
-    trial_s: Annotated[float, typer.Option(help="Audio of each caller that counts in a trial, seconds.")] = 20.0,
-    long_s: Annotated[float, typer.Option(help="The same, in the trial of the largest number.")] = 60.0,
+    trial_s: Annotated[float, typer.Option(help="Audio of each caller that counts in a trial, seconds.")] = 15.0,
+    long_s: Annotated[float, typer.Option(help="The same, in the trial of the largest number.")] = 45.0,
     most: Annotated[int, typer.Option(help="Try no more sessions than this; slots of each worker.")] = 128,
     seed: Annotated[int, typer.Option(help="Of what the callers say.")] = 1,
     folder: Annotated[Path, typer.Option(help="Where the figures go.")] = results.RESULTS,
