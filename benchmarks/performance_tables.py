@@ -113,10 +113,13 @@ def step(result: Result) -> str:
                 f"{row['speedup']:.1f}" if "speedup" in row else "",
                 f"{(floor['weight_bytes'] + floor['cache_bytes']) / 1e6:.1f}" if floor else "",
                 f"{floor['operations'] / 1e6:.0f}" if floor else "",
+                f"{floor['ms']:.2f}" if floor else "",
+                f"{floor['share']:.0%}" if floor else "",
             )
         )
-    head = ("", "context", "rows of slots", "step ms", "moshi ms", "times as fast", "floor MB", "floor M operations")
-    return _table(head, rows)
+    head = ("", "context", "rows of slots", "step ms", "moshi ms", "times as fast")
+    floors = ("floor MB", "floor M operations", "floor ms", "share of it reached")
+    return _table((*head, *floors), rows)
 
 
 def sizes() -> str:
