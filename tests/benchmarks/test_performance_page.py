@@ -82,3 +82,14 @@ def test_sizes_are_those_of_the_floors(tmp_path: Path) -> None:
     moved_gib, memory_ms = (float(cell) for cell in row.split("|")[3:5])
     assert 46 < moved_gib < 52
     assert 11 < memory_ms < 13
+
+
+def test_steps_stand_beside_moshis_and_their_floors(tmp_path: Path) -> None:
+    times = {"median_ms": 2.0, "least_ms": 1.5, "cpu_ms": 2.0}
+    floor = {"weight_bytes": 8e6, "cache_bytes": 1e6, "operations": 4e6, "ms": 0.5, "share": 0.25}
+    row = {"part": "lm", "context": "full", "slots": 16, "active": 4, "ours": times, "floor": floor}
+    steps = [row | {"moshi": {**times, "median_ms": 6.0}, "speedup": 3.0}, row | {"part": "codec"}]
+    (tmp_path / "step-1b.json").write_text(json.dumps({**ORIGIN, "figures": {"steps": steps}}))
+    rendered = render("<!-- figures: steps -->\n<!-- end of figures -->", tmp_path)
+    assert "| lm | full | 4 of 16 | 2.00 | 6.00 | 3.0 | 9.0 | 4 | 0.50 | 25% |" in rendered
+    assert "| codec | full | 4 of 16 | 2.00 |  |  | 9.0 | 4 | 0.50 | 25% |" in rendered
