@@ -71,6 +71,8 @@ class ModelFacts:
     # "transcription" 860 ms. Long rather than short, as the next word's start cuts an estimate that is too long.
     word_end_base_ms: int = 80
     word_end_per_character_ms: int = 60
+    # What is added for a word that begins after a pause; not measured on the Kyutai models either.
+    word_end_apart_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,11 @@ class Checkpoint:
     def word_end_per_character_ms(self) -> int:
         """Return what each character adds to a word's probable length, in milliseconds."""
         return int(self.stt_config.get("word_end_per_character_ms", self.facts.word_end_per_character_ms))
+
+    @property
+    def word_end_apart_ms(self) -> int:
+        """Return what a pause before a word adds to its probable length, in milliseconds."""
+        return int(self.stt_config.get("word_end_apart_ms", self.facts.word_end_apart_ms))
 
     @property
     def trained(self) -> bool:

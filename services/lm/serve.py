@@ -88,7 +88,7 @@ def lm_process(load: Callable[[], tuple[LmEngine, LmFacts]], listen: str, settin
 def lm_facts(checkpoint: Checkpoint) -> LmFacts:
     """Gather what the streams need to know of the model. Raises CheckpointError for a bad tokenizer."""
     vocabulary = SentencePieceVocabulary(checkpoint.tokenizer)
-    ends = WordEnds(checkpoint.word_end_base_ms, checkpoint.word_end_per_character_ms)
+    ends = WordEnds(checkpoint.word_end_base_ms, checkpoint.word_end_per_character_ms, checkpoint.word_end_apart_ms)
 
     def make_transcript(interim: bool, first_frame: int = 0) -> Transcript:
         return Transcript(

@@ -47,14 +47,20 @@ class Word:
 
 @dataclass(frozen=True)
 class WordEnds:
-    """How long a word probably lasts, by its characters; neither number below 0."""
+    """How long a word probably lasts, by its characters; no number below 0.
+
+    apart_ms: what is added for a word that begins after the end of the one before it. Who pauses between words says
+    them slowly, and the last word before a pause is drawn out.
+    """
 
     base_ms: float
     per_character_ms: float
+    apart_ms: float = 0.0
 
-    def frames(self, text: str) -> int:
+    def frames(self, text: str, *, apart: bool = False) -> int:
         """Estimate a word's length in frames, at least 1."""
-        return max(1, round((self.base_ms + self.per_character_ms * len(text)) / FRAME_MS))
+        length_ms = self.base_ms + self.per_character_ms * len(text) + (self.apart_ms if apart else 0.0)
+        return max(1, round(length_ms / FRAME_MS))
 
 
 class Vocabulary(Protocol):
@@ -77,6 +83,7 @@ class Transcript:
         "_first_frame",
         "_frame",
         "_interim",
+        "_last_end",
         "_padding_token",
         "_pieces",
         "_shown",
@@ -108,6 +115,8 @@ class Transcript:
         self._pieces: list[int] = []
         self._start = 0
         self._first_frame = 0
+        # Where the last final word ended; nothing was said before the first.
+        self._last_end = -1
         self._shown: list[Word] = []
 
     def push(self, token: int) -> list[Word]:
@@ -159,6 +168,8 @@ class Transcript:
 
     def _complete(self, ends_by: int | None = None, longest: int | None = None) -> list[Word]:
         words = self._words(True, ends_by, longest)
+        if words:
+            self._last_end = words[-1].end_frame
         self._pieces = []
         self._shown = []
         return words
@@ -189,7 +200,7 @@ class Transcript:
             if index < last:
                 end = max(texts[index + 1][1], first + 1)
             else:
-                frames = self._ends.frames(text)
+                frames = self._ends.frames(text, apart=index == 0 and first > self._last_end)
                 end = first + (frames if longest is None else min(frames, longest))
                 if ends_by is not None:
                     end = min(end, ends_by)

@@ -74,6 +74,7 @@ def test_config_json_wins_over_what_is_known_of_a_model() -> None:
             "pause_horizons_ms": [100, 200],
             "word_end_base_ms": 10,
             "word_end_per_character_ms": 20,
+            "word_end_apart_ms": 30,
             "trained": False,
         },
         extra_heads_num_heads=2,
@@ -81,7 +82,7 @@ def test_config_json_wins_over_what_is_known_of_a_model() -> None:
     assert own.delay_frames == 9
     assert own.language_codes == ("de",)
     assert own.pause_horizons_ms == (100, 200)
-    assert (own.word_end_base_ms, own.word_end_per_character_ms) == (10, 20)
+    assert (own.word_end_base_ms, own.word_end_per_character_ms, own.word_end_apart_ms) == (10, 20, 30)
     assert not own.trained
 
 

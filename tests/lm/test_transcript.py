@@ -29,6 +29,8 @@ PIECES: dict[int, str] = {
 }
 # "hello" and "world" 4.75 frames, "a" 1.75, "hel" 3.25.
 ENDS = WordEnds(base_ms=80, per_character_ms=60)
+# Two frames longer after a pause.
+APART_ENDS = WordEnds(base_ms=80, per_character_ms=60, apart_ms=160)
 DELAY = 6
 
 
@@ -46,8 +48,8 @@ class ListedVocabulary:
         return PIECES[token]
 
 
-def transcript(delay: int = DELAY, interim: bool = False) -> Transcript:
-    return Transcript(ListedVocabulary(), delay, ENDS, interim=interim)
+def transcript(delay: int = DELAY, interim: bool = False, ends: WordEnds = ENDS) -> Transcript:
+    return Transcript(ListedVocabulary(), delay, ends, interim=interim)
 
 
 def push_all(target: Transcript, tokens: list[int]) -> list[Word]:
@@ -83,6 +85,31 @@ def test_an_end_estimated_before_the_next_boundary_stays_what_it_was():
 def test_the_end_does_not_include_the_pause_after_the_word():
     tokens = [*silence(7), BOUNDARY, HEL, LO, *silence(50), BOUNDARY, WORLD, PADDING]
     assert push_all(transcript(), tokens) == [Word("hello", 2, 7, True), Word("world", 55, 60, True)]
+
+
+def test_a_word_after_a_pause_lasts_longer_where_the_model_says_so():
+    # Nothing was said before the first; the second begins a frame after the first's end.
+    tokens = [*silence(7), BOUNDARY, HEL, LO, *silence(5), BOUNDARY, WORLD, PADDING]
+    assert push_all(transcript(), tokens) == [Word("hello", 2, 7, True), Word("world", 10, 15, True)]
+    assert push_all(transcript(ends=APART_ENDS), tokens) == [Word("hello", 2, 9, True), Word("world", 10, 17, True)]
+
+
+def test_a_word_that_follows_at_once_does_not_last_longer():
+    # The second begins where the first was estimated to end; the boundary of the third cuts nothing.
+    tokens = [*silence(7), BOUNDARY, HEL, LO, *silence(4), BOUNDARY, WORLD, PADDING]
+    assert push_all(transcript(ends=APART_ENDS), tokens) == [Word("hello", 2, 9, True), Word("world", 9, 14, True)]
+
+
+def test_of_several_words_without_a_boundary_the_last_follows_at_once():
+    tokens = [*silence(7), BOUNDARY, A, WORLD, PADDING]
+    assert push_all(transcript(ends=APART_ENDS), tokens) == [Word("a", 2, 3, True), Word("world", 3, 8, True)]
+
+
+def test_growing_words_end_as_the_final_one_does_after_a_pause():
+    words = transcript(interim=True, ends=APART_ENDS)
+    grown = push_all(words, [*silence(7), BOUNDARY, HEL, LO])
+    assert grown[-1] == Word("hello", 2, 9, False)
+    assert words.push(PADDING) == [Word("hello", 2, 9, True)]
 
 
 def test_a_short_word_has_at_least_one_frame():
@@ -312,6 +339,11 @@ def test_pending_forgets_a_boundary_that_no_word_followed():
     assert words.pending_frame == 2
     words.push(PADDING)
     assert words.pending_frame is None
+
+
+def test_an_estimate_is_longer_after_a_pause_by_as_much_as_the_model_says():
+    assert (ENDS.frames("world"), ENDS.frames("world", apart=True)) == (5, 5)
+    assert (APART_ENDS.frames("world"), APART_ENDS.frames("world", apart=True)) == (5, 7)
 
 
 def test_an_estimate_is_linear_in_the_characters_and_rounded():
