@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,21 @@ class Clip:
 
 
 class ClipWriter:
-    """Appends clips to `<stem>.pcm` and `<stem>.jsonl`; what is there already is kept."""
+    """Appends clips to `<stem>.pcm` and `<stem>.jsonl`; what is there already is kept. A context manager."""
 
     def __init__(self, stem: Path) -> None:
         stem.parent.mkdir(parents=True, exist_ok=True)
         self.index = stem.with_suffix(".jsonl").open("a")
         self.pcm = stem.with_suffix(".pcm").open("ab")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both files."""
+        self.index.close()
+        self.pcm.close()
 
     def append(self, text: str, voice: str, pcm: NDArray[np.float32]) -> None:
         """Store one utterance: float samples in [-1, 1] at 24 kHz, scaled to a peak of at most 0.9."""

@@ -17,6 +17,7 @@ from training.clips import SAMPLE_RATE, ClipWriter, read_clips
 from training.texts import Texts
 from training.voices.commands import Espeak, Festival, Flite, espeak_variants
 from training.voices.kokoro import Kokoro, ipa
+from training.voices.manner import Varied
 from training.voices.piper import Piper
 
 CACHE = Path("training/cache")
@@ -29,14 +30,14 @@ Speech = tuple[str, str, NDArray[np.float32]]
 def spoken(source: str, texts: Iterator[str], seed: int) -> Iterator[Speech]:
     """Yield (text, voice, 24 kHz samples) without end."""
     if source == "kokoro":
-        kokoro = Kokoro(seed)
+        kokoro = Kokoro(seed, manner=Varied())
         while True:
             batch = list(islice(texts, 32))
             for text, phonemes in zip(batch, ipa(batch), strict=True):
                 audio, voice = kokoro.speak(phonemes)
                 yield text, voice, audio
     elif source == "festival":
-        festival = Festival(seed, ("ked_diphone", "ked_diphone", "cmu_us_slt_arctic_hts"))
+        festival = Festival(seed, ("ked_diphone", "ked_diphone", "cmu_us_slt_arctic_hts"), Varied())
         while True:
             batch = list(islice(texts, 40))
             speech = festival.speak_all(batch)
@@ -46,9 +47,9 @@ def spoken(source: str, texts: Iterator[str], seed: int) -> Iterator[Speech]:
     else:
         engine: Espeak | Flite | Piper
         if source == "espeak":
-            engine = Espeak(seed, espeak_variants())
+            engine = Espeak(seed, espeak_variants(), manner=Varied())
         else:
-            engine = Flite(seed) if source == "flite" else Piper(seed)
+            engine = Flite(seed, manner=Varied()) if source == "flite" else Piper(seed, manner=Varied())
         for text in texts:
             audio, voice = engine.speak(text)
             yield text, voice, audio
@@ -69,8 +70,7 @@ def generate(
     done = sum(clip.samples for clip in clips) / SAMPLE_RATE / 60
     # A resumed run must not say the same texts again.
     run_seed = seed * 1000 + list(MINUTES).index(source) * 100_000 + len(clips) + 7919 * len(part)
-    writer = ClipWriter(stem)
-    with Progress() as progress:
+    with ClipWriter(stem) as writer, Progress() as progress:
         task = progress.add_task(source, total=wanted, completed=done)
         for text, voice, audio in spoken(source, iter(Texts(run_seed)), run_seed):
             if done >= wanted:

@@ -60,10 +60,10 @@ def synthetic(cache: Path, name: str, speak: Speak, texts: list[str]) -> list[Re
     stem = cache / "test" / name
     index, aligned = stem.with_suffix(".jsonl"), stem.with_suffix(".aligned.jsonl")
     if not index.exists():
-        writer = ClipWriter(stem)
-        for text in texts:
-            pcm, voice = speak(text)
-            writer.append(text, voice, pcm)
+        with ClipWriter(stem) as writer:
+            for text in texts:
+                pcm, voice = speak(text)
+                writer.append(text, voice, pcm)
     if not aligned.exists():
         aligner = Aligner()
         samples = read_pcm(stem)

@@ -32,6 +32,21 @@ MENU = [
     "rear left", "rear right", "side left", "side right", "{n} hours", "{n} dollars",
     "{day} {month} {n}", "{month} {n}", "{day}", "{month}", "today", "off", "pause {n}",
 ]  # fmt: skip
+CONFUSED = [
+    "two june to you tune do new", "four forward fourteen forty for forty fort before",
+    "three thirteen thirty free third tree", "five fifteen fifty nine fife fine", "six sixteen sixty sicks",
+    "seven seventeen seventy eleven heaven", "eight eighteen eighty april ate hate", "nine nineteen ninety five line",
+    "one won number on want", "zero january february hero zoo", "ten tuesday ton then", "twelve twenty twelfth two",
+    "first forward thirty", "march part star start stop", "may eight play pay", "no nine north november know",
+    "right write five wife", "front friends one friend", "work forward word", "east eighteen yeast each", "off of up",
+    "press plus yes rest", "last left rest august", "call old fall hall", "old hold gold hello no",
+    "left eleven message lift", "pound down hundred round", "hours four ours flowers", "point play join",
+    "minus mine nine", "million thousand minimum", "open oh hope operator", "back pack rear", "side five star sight",
+    "december september november remember", "sunday monday someday", "saturday thursday yesterday", "june tune two",
+    "july july's reply", "okay okra cake", "save seven safe", "start star stop", "next exit text", "enter center entry",
+    "record recall call", "delete repeat receipt", "please pause piece", "transfer answer", "help hope hello health",
+]  # fmt: skip
+"""Words that were taken for one another, with words outside the vocabulary that sound like them."""
 NEAR = (
     "to for won ate oh owe write sex sick hate fore wan tree free fire five-star nigh line mine sign "
     "heaven leaven even sever tan den tin thirst first-class forty-niner fort sixth fifth ninth eighth "
@@ -145,6 +160,16 @@ class Texts:
                 out = out.replace(key, self.random.choice(supply), 1)
         return out
 
+    def careful(self) -> str:
+        """Return one to three words, each said by itself, as prompts are recorded."""
+        return ", ".join(self.word() for _ in range(self.random.choice([1, 1, 2, 3])))
+
+    def confused(self) -> str:
+        """Return 3 to 5 words that are easily taken for one another, with or without pauses."""
+        words = [word for word in self.random.choice(CONFUSED).split() if word in self.known]
+        picked = [self.random.choice(words) for _ in range(self.random.randint(3, 5))]
+        return self.random.choice([" ", ", ", ", "]).join(picked)
+
     def outside(self) -> str:
         """Return speech that is mostly outside the vocabulary."""
         kind = self.random.random()
@@ -158,7 +183,10 @@ class Texts:
         return self.random.choice(CARRIERS).format(self.word())
 
     def __iter__(self) -> Iterator[str]:
-        makers = [self.digits, self.number, self.listed, self.listed, self.phrase, self.menu]
+        makers = [
+            *(self.digits, self.number, self.listed, self.listed, self.phrase, self.menu),
+            *(self.careful, self.careful, self.confused),
+        ]
         while True:
             if self.random.random() < self.out_of_vocabulary:
                 yield self.outside()

@@ -13,6 +13,8 @@ from training.vocabulary import VOCABULARY
 
 WEIGHTS = {"kokoro": 2.4, "piper": 1.6, "flite": 1.6, "festival": 1.2, "espeak": 1.4}
 """How often each source is drawn; the ones that sound like people more often."""
+ENOUGH_MINUTES = 20.0
+"""A source with less speech than this is drawn less, or its few clips would be learned by heart."""
 CUT_GAP_S = 0.04
 """Silence that a word taken out of its clip brings along on each side, where there is some."""
 SHORTEST_CUT_S = 0.14
@@ -97,7 +99,8 @@ class WindowMaker:
             [
                 next(value for key, value in WEIGHTS.items() if stem.name.startswith(key))
                 / sum(other.name.rstrip("bcd") == stem.name.rstrip("bcd") for other in stems)
-                for stem in stems
+                * min(1.0, len(source.pcm) / SAMPLE_RATE / 60 / ENOUGH_MINUTES)
+                for stem, source in zip(stems, self.sources, strict=True)
             ]
         )
         self.weights = weights / weights.sum()

@@ -10,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from training.resampling import resampled
+from training.voices.manner import Manner, Plain
 
 ESPEAK_TEST = ("Alicia", "Marco", "Lee", "linda", "victor", "m8", "f5", "klatt5")
 ESPEAK_DEVELOPMENT = ("Andy", "steph3", "m4", "f2", "john", "Mike")
@@ -35,21 +36,25 @@ def _read(path: Path) -> NDArray[np.float32]:
 class Espeak:
     """Formant voices; each utterance draws a variant, a pitch and a speed."""
 
-    def __init__(self, seed: int, variants: list[str], accents: tuple[str, ...] = _ACCENTS) -> None:
+    def __init__(
+        self, seed: int, variants: list[str], accents: tuple[str, ...] = _ACCENTS, manner: Manner | None = None
+    ) -> None:
         self.random = np.random.default_rng(seed)
         self.variants = variants
         self.accents = accents
+        self.manner = manner or Plain()
 
     def speak(self, text: str) -> tuple[NDArray[np.float32], str]:
         """Return 24 kHz speech and the name of the variant."""
         voice = f"{self.random.choice(self.accents)}+{self.random.choice(self.variants)}"
         pitch, speed = self.random.integers(25, 80), self.random.integers(110, 215)
+        speed = round(speed / self.manner.stretch(self.random, text))
         gap = self.random.integers(0, 3)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
             subprocess.run(
                 ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "-g", str(gap),
-                 "-w", str(path), text + "."], check=True, capture_output=True,
+                 "-w", str(path), self.manner.ended(self.random, text)], check=True, capture_output=True,
             )  # fmt: skip
             return _read(path), f"espeak {voice} {pitch} {speed}"
 
@@ -57,30 +62,34 @@ class Espeak:
 class Flite:
     """Statistical voices of people: awb (Scotland), rms and slt (United States)."""
 
-    def __init__(self, seed: int, voices: tuple[str, ...] = ("awb", "rms", "slt")) -> None:
+    def __init__(
+        self, seed: int, voices: tuple[str, ...] = ("awb", "rms", "slt"), manner: Manner | None = None
+    ) -> None:
         self.random = np.random.default_rng(seed)
+        self.manner = manner or Plain()
         self.voices = voices
 
     def speak(self, text: str) -> tuple[NDArray[np.float32], str]:
         """Return 24 kHz speech and the name of the variation."""
         voice = str(self.random.choice(self.voices))
-        stretch = self.random.uniform(0.75, 1.35)
+        tempo = self.random.uniform(0.75, 1.35) * self.manner.stretch(self.random, text)
         pitch = {"awb": 125, "rms": 100, "slt": 180}[voice] * self.random.uniform(0.8, 1.25)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
             subprocess.run(
-                ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch:.2f}", "--setf",
-                 f"int_f0_target_mean={pitch:.0f}", "-t", text + ".", "-o", str(path)],
+                ["flite", "-voice", voice, "--setf", f"duration_stretch={tempo:.2f}", "--setf",
+                 f"int_f0_target_mean={pitch:.0f}", "-t", self.manner.ended(self.random, text), "-o", str(path)],
                 check=True, capture_output=True,
             )  # fmt: skip
-            return _read(path), f"flite {voice} {stretch:.2f} {pitch:.0f}"
+            return _read(path), f"flite {voice} {tempo:.2f} {pitch:.0f}"
 
 
 class Festival:
     """Diphone and HTS voices; one process a batch, since starting it is slow."""
 
-    def __init__(self, seed: int, voices: tuple[str, ...]) -> None:
+    def __init__(self, seed: int, voices: tuple[str, ...], manner: Manner | None = None) -> None:
         self.random = np.random.default_rng(seed)
+        self.manner = manner or Plain()
         self.voices = voices
 
     def speak_all(self, texts: list[str]) -> list[tuple[NDArray[np.float32], str]]:
@@ -89,13 +98,13 @@ class Festival:
             lines, names = [], []
             for index, text in enumerate(texts):
                 voice = str(self.random.choice(self.voices))
-                stretch = self.random.uniform(0.8, 1.3)
-                names.append(f"festival {voice} {stretch:.2f}")
-                lines += [
-                    f"(voice_{voice})",
-                    f"(Parameter.set 'Duration_Stretch {stretch:.2f})",
-                    f'(utt.save.wave (utt.synth (Utterance Text "{text}.")) "{folder}/{index}.wav")',
-                ]
+                tempo = self.random.uniform(0.8, 1.3) * self.manner.stretch(self.random, text)
+                names.append(f"festival {voice} {tempo:.2f}")
+                lines += [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {tempo:.2f})"]
+                if self.manner.varied:
+                    lines.append(self._melody())
+                said = self.manner.ended(self.random, text)
+                lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{said}")) "{folder}/{index}.wav")')
             script = Path(folder) / "batch.scm"
             script.write_text("\n".join(lines))
             subprocess.run(["festival", "-b", str(script)], check=False, capture_output=True)
@@ -104,3 +113,12 @@ class Festival:
                 for index, name in enumerate(names)
                 if (Path(folder) / f"{index}.wav").exists()
             ]
+
+    def _melody(self) -> str:
+        """Return the setting of a random mean and deviation of a diphone voice's pitch in Hz."""
+        mean, deviation = self.random.uniform(80, 150), self.random.uniform(4, 28)
+        # The model's are those of the speaker whose melodies were learned.
+        return (
+            f"(set! int_lr_params '((target_f0_mean {mean:.0f}) (target_f0_std {deviation:.0f})"
+            " (model_f0_mean 170) (model_f0_std 34)))"
+        )
