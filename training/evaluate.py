@@ -18,13 +18,13 @@ import torch
 import typer
 
 from training.clips import SAMPLE_RATE
+from training.evaluate_result import RESULT
 from training.export import TARGET
 from training.generate import CACHE
 from training.scoring import Pairs, crossings, errors, false_words, interval, matched, right
 from training.testsets import Utterance, developments, tests
 from training.transcribe import Checkpoint, Transcript, in_batches
 
-RESULT = Path("benchmarks/results/tiny-en-evaluation.json")
 PAUSE_HEAD = 2
 END_FOUND_WITHIN_S = 1.5
 SHORT_GAP_S = 0.3
