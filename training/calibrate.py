@@ -16,7 +16,7 @@ from training.scoring import errors, false_words, matched
 from training.testsets import developments
 from training.transcribe import Checkpoint
 
-BIASES = (1.0, 0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0)
+BIASES = (0.3, 0.0, -0.15, -0.3, -0.45, -0.6, -0.75, -0.9, -1.2)
 BATCH = 34
 
 

@@ -10,14 +10,18 @@ from training.vocabulary import BOUNDARY, FIRST_WORD, PADDING, WORDS
 
 @dataclass(frozen=True)
 class EndRule:
-    """Estimates where a word ends: base_ms + per_character_ms for each letter after its start."""
+    """Estimates where a word ends: base_ms + per_character_ms for each letter after its start.
+
+    apart_ms: added for a word that begins after the end of the one before it.
+    """
 
     base_ms: float
     per_character_ms: float
+    apart_ms: float = 0.0
 
-    def frames(self, word: str) -> int:
+    def frames(self, word: str, *, apart: bool = False) -> int:
         """Return the estimated length in frames, at least 1."""
-        length_ms = self.base_ms + self.per_character_ms * len(word)
+        length_ms = self.base_ms + self.per_character_ms * len(word) + (self.apart_ms if apart else 0.0)
         return max(1, round(length_ms / 1000 * FRAME_RATE_HZ))
 
 
@@ -38,18 +42,19 @@ def words_of(tokens: Sequence[int], delay_frames: int, rule: EndRule) -> list[Wo
     out: list[Word] = []
     pieces: list[int] = []
     start: int | None = None
+    last_end = -1
 
     def close(boundary: int | None) -> None:
-        nonlocal start
+        nonlocal start, last_end
         if not pieces or start is None:
             pieces.clear()
             return
-        for text in spelled(pieces).split():
-            end = start + rule.frames(text)
+        for index, text in enumerate(spelled(pieces).split()):
+            end = start + rule.frames(text, apart=index == 0 and start > last_end)
             if boundary is not None:
                 end = max(min(end, boundary), start + 1)
             out.append(Word(text, start / FRAME_RATE_HZ, end / FRAME_RATE_HZ))
-            start = start + 1
+            start, last_end = start + 1, end
         pieces.clear()
         start = None
 

@@ -8,20 +8,19 @@ from typing import Annotated
 
 os.environ.setdefault("NO_TORCH_COMPILE", "1")
 
-import numpy as np
 import sentencepiece
 import torch
 import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training.clips import read_clips
-from training.generate import CACHE
+from training.mixing import mixed
 from training.network import Network
 from training.quantizer import Codebooks
-from training.shape import DELAY_FRAMES, LM_CONFIG, MIMI_CONFIG, TEXT_CARD
+from training.shape import DELAY_FRAMES, LM_CONFIG, MIMI_CONFIG, TEXT_CARD, WORD_ENDS_MS
 from training.train import RUNS
-from training.vocabulary import BOUNDARY, PADDING, VOCABULARY, WORDS
+from training.vocabulary import BOUNDARY, PADDING, WORDS
+from training.warm_start import load_exported
 
 TARGET = Path("models/dsm-tiny-en")
 NAMES = {
@@ -83,43 +82,27 @@ def _fill(rvq: torch.nn.Module, books: Codebooks) -> None:
         codebook._initialized.fill_(1.0)
 
 
-def word_end_fit(cache: Path) -> tuple[float, float]:
-    """Return (base_ms, per_character_ms): median regression of the words' lengths on their letters.
-
-    Iteratively reweighted least squares on all aligned words of the vocabulary in the cache.
-    """
-    lengths, letters = [], []
-    for index in sorted(cache.glob("*.aligned.jsonl")):
-        for clip in read_clips(index):
-            for word in clip.words:
-                if word.word in VOCABULARY:
-                    lengths.append(1000 * (word.end_s - word.start_s))
-                    letters.append(len(word.word))
-    y = np.array(lengths)
-    x = np.stack([np.ones(len(y)), np.array(letters, float)], 1)
-    weights = np.ones(len(y))
-    fit = np.zeros(2)
-    for _ in range(50):
-        fit = np.linalg.lstsq(x * weights[:, None] ** 0.5, y * weights**0.5, rcond=None)[0]
-        weights = 1 / np.maximum(np.abs(y - x @ fit), 1.0)
-    return round(float(fit[0]), 1), round(float(fit[1]), 1)
-
-
 def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights in bfloat16, as they are stored."""
     return {key: value.to(torch.bfloat16).contiguous() for key, value in state.items()}
 
 
-def export(
+def export(  # noqa: PLR0917 - options of a command, given by name
     run: Annotated[str, typer.Option()] = "tiny",
     target: Annotated[Path, typer.Option()] = TARGET,
+    last: Annotated[bool, typer.Option(help="the last weights instead of their average")] = False,
     boundary_bias: Annotated[float, typer.Option(help="chosen by `python -m training.calibrate`")] = 0.0,
-    cache: Annotated[Path, typer.Option()] = CACHE,
+    mix_with: Annotated[Path | None, typer.Option(help="exported checkpoint that the run started from")] = None,
+    share: Annotated[float, typer.Option(help="of the run's weights in the mix")] = 1.0,
 ) -> None:
     """Write config.json, the weights, the tokenizer and mimi_config.json."""
     state = torch.load(RUNS / run / "checkpoint.pt", map_location="cpu", weights_only=True)
     network = Network(MIMI_CONFIG, LM_CONFIG)
-    network.load_state_dict(state["network"])
+    weights = state["network" if last else "average"]
+    if mix_with is not None:
+        load_exported(network, mix_with)
+        weights = mixed(network.state_dict(), weights, share)
+    network.load_state_dict(weights)
     target.mkdir(parents=True, exist_ok=True)
     mimi, lm = moshi_states(network)
     if boundary_bias:
@@ -129,7 +112,7 @@ def export(
     save_file(rounded(lm), target / NAMES["moshi_name"])
     (target / NAMES["tokenizer_name"]).write_bytes(tokenizer())
     (target / NAMES["mimi_config_name"]).write_text(json.dumps(MIMI_CONFIG, indent=1) + "\n")
-    base_ms, per_character_ms = word_end_fit(cache)
+    base_ms, per_character_ms, apart_ms = WORD_ENDS_MS
     config = {
         **NAMES,
         "model_type": "stt",
@@ -139,6 +122,7 @@ def export(
             "delay_frames": DELAY_FRAMES,
             "word_end_base_ms": base_ms,
             "word_end_per_character_ms": per_character_ms,
+            "word_end_apart_ms": apart_ms,
         },
         **LM_CONFIG,
         **({"bias_proj": True} if boundary_bias else {}),

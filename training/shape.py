@@ -10,6 +10,8 @@ BINS = 256
 QUANTIZER_DIMENSION = 96
 LM_DIMENSION = 256
 DELAY_FRAMES = 12
+WORD_ENDS_MS = (160.0, 50.0, 160.0)
+"""Where words end after their start: a base, so much a letter, so much after a pause; chosen by `training.ends`."""
 TEXT_CARD = FIRST_WORD + len(WORDS) + 28
 """Pieces of the tokenizer: control symbols, whole words, then the letters it needs to be complete."""
 

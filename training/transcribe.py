@@ -19,6 +19,7 @@ from training.decoding import EndRule, words_of
 from training.vocabulary import BOUNDARY
 
 FRAME_SAMPLES = 1920
+END_KEYS = ("word_end_base_ms", "word_end_per_character_ms", "word_end_apart_ms")
 TAIL_S = 2.6
 """Silence after the audio: the delay, and time for the third pause head."""
 
@@ -53,7 +54,7 @@ class Checkpoint:
         self.lm = info.get_moshi(device, dtype=torch.float32)
         self.tokenizer = info.get_text_tokenizer()
         self.delay_frames: int = info.stt_config["delay_frames"]
-        self.rule = EndRule(info.stt_config["word_end_base_ms"], info.stt_config["word_end_per_character_ms"])
+        self.rule = EndRule(*(info.stt_config.get(key, 0.0) for key in END_KEYS))
 
     @torch.no_grad()
     def codes(self, recordings: list[NDArray[np.float32]]) -> Tensor:

@@ -7,25 +7,11 @@ pytest.importorskip("moshi")
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
+from tests.training.small_network import small  # noqa: E402
 from training.export import moshi_states, tokenizer  # noqa: E402
 from training.network import Network  # noqa: E402
-from training.shape import LM_CONFIG, MIMI_CONFIG, TEXT_CARD  # noqa: E402
+from training.shape import TEXT_CARD  # noqa: E402
 from training.vocabulary import WORDS, token_of  # noqa: E402
-
-
-def small() -> tuple[dict, dict]:
-    mimi = {
-        **MIMI_CONFIG,
-        "seanet": {**MIMI_CONFIG["seanet"], "n_filters": 2, "dimension": 24},
-        "quantizer": {"dimension": 8, "n_q": 4, "bins": 16, "input_dimension": 24,
-                      "output_dimension": 24},
-        "transformer": {**MIMI_CONFIG["transformer"], "d_model": 24, "num_heads": 2,
-                        "num_layers": 1, "dim_feedforward": 32, "input_dimension": 24,
-                        "output_dimensions": [24]},
-    }  # fmt: skip
-    lm = {**LM_CONFIG, "dim": 32, "num_heads": 2, "num_layers": 1, "card": 16, "n_q": 4,
-          "delays": [0] * 5}  # fmt: skip
-    return mimi, lm
 
 
 def test_embedding_tables_equal_the_straight_through_path() -> None:
