@@ -70,7 +70,7 @@ def make_plan(seed: int) -> Plan:
     chance = random.Random(seed)
     talks = [
         # Most of them longer than the attention context, 24 frames, and not of whole frames.
-        pcm16(speech_like(chance.uniform(0.3, 3.5), SAMPLE_RATE_HZ, seed=1000 * seed + part))
+        pcm16(speech_like(chance.uniform(0.3, 4.0), SAMPLE_RATE_HZ, seed=1000 * seed + part))
         for part in range(chance.randint(1, 3))
     ]
     return Plan(talks, chance.random() < 0.2, chance.choice([700, 3840, 50_000]), chance.choice([0, 0, 0.02]))
