@@ -24,6 +24,8 @@ class Load:
 
     scripts: list[Script]
     sessions: list[list[Heard]] = field(default_factory=list)
+    # Calls that were told that there is no capacity now; their callers came back, as they were told.
+    refused: int = 0
 
     @classmethod
     def of(cls, callers: int, audio_s: float, seed: int) -> Load:
@@ -46,6 +48,10 @@ class Load:
             while True:
                 stub = stubs[number // _CALLERS_PER_CHANNEL]
                 heard = await call(stub, self.scripts[number], speed)
+                if "NO_CAPACITY" in heard.error and not done.is_set():
+                    self.refused += 1
+                    await asyncio.sleep(_RETRY_S)
+                    continue
                 self.sessions[number].append(heard)
                 if done.is_set():
                     return
@@ -71,6 +77,7 @@ def figures(load: Load) -> dict[str, Any]:
     heard = load.heard()
     return {
         "sessions": len(heard),
+        "refused": load.refused,
         "audio_s": round(sum(session.audio_s for session in heard)),
         "words": sum(len(session.words) for session in heard),
         "errors": [session.error for session in heard if session.error],
