@@ -105,8 +105,9 @@ class Pipeline:
         self.feed_on()
 
     def release(self) -> None:
-        """Give both slots back; safe at any time and more than once."""
+        """Give both slots and the memory back; safe at any time and more than once."""
         self.workers.release()
+        self._queue.clear()
         self._room.set()
 
     def fail(self, error: BaseException) -> None:

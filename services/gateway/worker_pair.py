@@ -66,7 +66,8 @@ class WorkerPair:
     def ready(self) -> bool:
         """Tell whether a frame may be fed now."""
         room = min(self._codec_credits, self._lm_credits)
-        return room > 0 and self.on_their_way < room and not self._resetting and not self._ending
+        blocked = self._resetting or self._ending or self._released
+        return room > 0 and self.on_their_way < room and not blocked
 
     @property
     def on_their_way(self) -> int:
@@ -122,6 +123,8 @@ class WorkerPair:
         for session in (self._codec, self._lm):
             if session is not None:
                 session.close()
+        # A session is a cycle of objects, which Python may not look for in a long time; megabytes must not wait for it.
+        self._history.clear()
 
     # From whoever opens sessions on workers
 
