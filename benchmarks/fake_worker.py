@@ -44,6 +44,8 @@ class IdleCodec:
     burst = 1
     codebooks = CODEBOOKS
     cardinality = CARDINALITY
+    # As the real Mimi's: a gateway keeps as much audio for these workers as for real ones.
+    reach_frames = 1000
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -98,6 +100,7 @@ def codec(config: CodecConfig) -> WorkerProcess:
         cardinality=CARDINALITY,
         frame_samples=FRAME_SAMPLES,
         sample_rate_hertz=SAMPLE_RATE_HZ,
+        reach_frames=IdleCodec.reach_frames,
     )
     return codec_process(lambda: (IdleCodec(config.slots), info), config.listen, config)
 

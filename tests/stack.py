@@ -110,6 +110,7 @@ def codec_worker(engine: Any, settings: WorkerSettings = SETTINGS, codec_id: str
         cardinality=engine.cardinality,
         frame_samples=FRAME_SAMPLES,
         sample_rate_hertz=SAMPLE_RATE_HZ,
+        reach_frames=engine.reach_frames,
     )
     return RunningWorker(codec_process(lambda: (engine, info), "127.0.0.1:0", settings), engine)
 

@@ -37,6 +37,7 @@ class EncoderEngine:
         self.slots = slots
         self.codebooks = network.weights.codebooks
         self.cardinality = network.weights.cardinality
+        self.reach_frames = network.weights.reach_frames
         self._guard = SlotGuard(slots, FRAME_SAMPLES, np.float32, burst=self.burst)
         self._warm_ups: dict[int, Iterator[None]] = {}
         self._network = network

@@ -7,6 +7,7 @@ codebook                       -> matrix and bias, so that the nearest entry is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,17 @@ class EncoderWeights:
     downsample: Convolution
     quantizers: tuple[Quantizer, ...]
     state: int
+
+    @property
+    def reach_frames(self) -> int:
+        """Frames before a frame that its codes depend on: every layer looks back from where the next one does."""
+        samples, hop = 0, 1
+        for stage in self.stages:
+            for convolution in stage.block if isinstance(stage, Residual) else (stage,):
+                samples += hop * convolution.past
+                hop *= convolution.stride
+        samples += hop * (len(self.layers) * (self.context - 1) + self.downsample.past)
+        return math.ceil(samples / (hop * self.downsample.stride))
 
 
 def load_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> EncoderWeights:

@@ -19,6 +19,7 @@ class CodecEngine(Protocol):
     burst: frames of one slot that a step takes.
     codebooks: codes a frame has, the semantic one first.
     cardinality: entries of a codebook; codes are below it.
+    reach_frames: frames before a frame that its codes depend on.
 
     Slots do not see each other: a slot's codes are those of its audio encoded alone. What is wrong with the
     arguments is a bug of ours and raises ValueError before the model sees any of it.
@@ -28,6 +29,7 @@ class CodecEngine(Protocol):
     burst: int
     codebooks: int
     cardinality: int
+    reach_frames: int
 
     def open(self, slot: int, warmup_pcm: NDArray[np.float32] | None = None, /) -> Iterator[None] | None:
         """Start a session in a slot, or start it again, with nothing left of what was in it.

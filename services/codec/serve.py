@@ -88,4 +88,5 @@ def codec_info(checkpoint: Checkpoint, engine: CodecEngine) -> codec_pb2.CodecIn
         cardinality=engine.cardinality,
         frame_samples=FRAME_SAMPLES,
         sample_rate_hertz=SAMPLE_RATE_HZ,
+        reach_frames=engine.reach_frames,
     )

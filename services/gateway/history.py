@@ -4,8 +4,9 @@ Costs 66 bytes a frame with 32 codebooks, 3 MB an hour, and 96 KB a second for t
 
 Bounds. Codes and tokens: `frames`; older ones are let go. A model knows of the past what its layers times its context
 reach (1B: 16 x 750 frames, 16 minutes; 2.6B: 48 x 375, 24 minutes), so a bound beyond that changes nothing but the last
-bits of floating-point numbers. Audio: `pcm_frames` before the frame that is next to be encoded; Mimi reaches 8 x 10 s
-back, of which the first seconds carry nearly all.
+bits of floating-point numbers. Audio: `pcm_frames` before the frame that is next to be encoded, or what the codec says
+that it reaches, if that is less. Mimi reaches 8 x 10 s back, of which the first seconds carry nearly all; the embedded
+model's codec 8 s.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class History:
         self.coded += len(codes)
         while len(self._pcm) - (self.fed - self.coded) > self._most_pcm:
             self._pcm.popleft()
+
+    def limit_pcm(self, frames: int) -> None:
+        """Keep no more encoded audio than this: the codec cannot tell the difference."""
+        self._most_pcm = min(self._most_pcm, frames)
 
     def begin_tokens(self, initial_token: int) -> None:
         """Note text index 0, which comes with the opening of a fresh session."""

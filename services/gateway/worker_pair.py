@@ -134,6 +134,8 @@ class WorkerPair:
             codec.close()
             return
         self._codec, self._codec_credits = codec, codec.credit_frames
+        if codec.reach_frames is not None:
+            self._history.limit_pcm(codec.reach_frames)
         if Kind.CODEC in self._resetting:
             # Nothing is on its way then, and what is fed from here on must not be sent twice.
             self._confirm_reset(Kind.CODEC)

@@ -49,6 +49,7 @@ async def test_it_says_which_codec_it_is() -> None:
         info = (await call.read()).info
     assert (info.codec_id, info.codebooks, info.cardinality) == ("fake-codec", 4, 64)
     assert (info.frame_samples, info.sample_rate_hertz) == (1920, 24_000)
+    assert info.reach_frames == 1_000_000
 
 
 async def test_many_sessions_in_one_message_each_get_their_own_codes() -> None:

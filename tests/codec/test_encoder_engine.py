@@ -9,9 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from services.codec.encoder_engine import EncoderEngine, load
+from services.codec.encoder_network import EncoderNetwork
+from services.codec.encoder_weights import load_weights
 from services.common.checkpoint import Checkpoint
 from services.common.errors import CheckpointError, ConfigError, EngineFailed
 from services.common.framing import FRAME_SAMPLES
+from services.neural.linear import Precision
 from tests.oracle import reference_codes
 from tests.random_sessions import run_at_random
 from training.seeded_audio import speech_like
@@ -170,7 +173,33 @@ def test_the_answer_has_a_row_for_each_slot_in_the_order_given(
 
 def test_it_says_what_it_is(engine: EncoderEngine, mini_checkpoint: Checkpoint):
     assert (engine.slots, engine.codebooks, engine.cardinality) == (8, 6, 64)
+    # Two layers of 20 positions, two positions a frame, and what the convolutions hear.
+    assert engine.reach_frames == 22
     assert engine.codebooks < mini_checkpoint.mimi_codebooks
+
+
+class _Latents(EncoderNetwork):
+    """Says what the codebooks would be asked for, which shows every difference."""
+
+    def quantize(self, latent: torch.Tensor) -> torch.Tensor:
+        return latent
+
+
+def test_a_frame_depends_on_as_many_before_it_as_it_reaches(
+    mini_checkpoint: Checkpoint, recording: NDArray[np.float32]
+):
+    weights = load_weights(mini_checkpoint, torch.device("cpu"), Precision.FLOAT32)
+    network = _Latents(weights, slots=2)
+    other = recording.copy()
+    other[0] = audio(1, 6)
+    with torch.inference_mode():
+        one, two = (
+            torch.cat([network.step(np.array([slot]), frame[None]) for frame in pcm])
+            for slot, pcm in enumerate((recording, other))
+        )
+    (differing,) = np.nonzero((one != two).any(1).numpy())
+    # Rounded up to whole frames.
+    assert differing.max() in (weights.reach_frames - 1, weights.reach_frames)
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,12 @@ class _Engine:
 class FakeCodecEngine(_Engine):
     """A CodecEngine; see the module for its codes."""
 
-    def __init__(self, slots: int = 4, codebooks: int = 4, cardinality: int = 64) -> None:
+    def __init__(
+        self, slots: int = 4, codebooks: int = 4, cardinality: int = 64, reach_frames: int = 1_000_000
+    ) -> None:
+        """reach_frames: what it says; its codes depend on the number of frames before, so on all of them."""
         super().__init__(slots, FRAME_SAMPLES, np.float32)
+        self.reach_frames = reach_frames
         self.codebooks = codebooks
         self.cardinality = cardinality
 

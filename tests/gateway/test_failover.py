@@ -87,6 +87,16 @@ async def test_a_worker_that_is_killed_costs_no_word(kind: str, at: int) -> None
     assert sum(name == "flush_done" for name in names(responses)) == 1
 
 
+async def test_another_codec_hears_as_much_again_as_codecs_say_they_reach() -> None:
+    codecs = [fake_codec(FakeCodecEngine(4, reach_frames=5)) for _ in range(2)]
+    async with Stack(codecs, [fake_lm(DelayedLmEngine(4))]) as stack:
+        responses = await talk(stack, REQUESTS, {40: lambda: kill_in_use(stack.codecs)})
+        (other,) = [codec for codec in stack.codecs if codec not in KILLED]
+        ((_, warmup),) = other.engine.opened
+        assert warmup.shape == (5, 1920)
+    assert words(responses) == await undisturbed()
+
+
 async def test_both_workers_killed_at_once_cost_no_word() -> None:
     async with stack_of_two() as stack:
 

@@ -36,6 +36,8 @@ class MimiEngine:
         self.slots = slots
         self.codebooks = int(model.num_codebooks)
         self.cardinality = int(model.cardinality)
+        # Eight layers of ten seconds, whatever this model's are.
+        self.reach_frames = 1000
         self._guard = SlotGuard(slots, FRAME_SAMPLES, np.float32)
         self._model = model
         weight = next(model.encoder.parameters())

@@ -45,6 +45,11 @@ class CodecSession(LinkSession[CodecListener]):
         """Where the worker is."""
         return self._link.target
 
+    @property
+    def reach_frames(self) -> int | None:
+        """Frames before a frame that its codes depend on; None if the worker does not say."""
+        return self._link.info.reach_frames or None
+
     def send(self, pcm: NDArray[np.float32]) -> None:
         """Send one frame, [1920]. The caller keeps to `credit_frames`."""
         self._link.queue_frame(self.number, pcm)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dsm_stt.worker.v1 import worker_pb2 as dsm__stt_dot_worker_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64sm_stt/codec/v1/codec.proto\x12\x10\x64sm_stt.codec.v1\x1a\x1e\x64sm_stt/worker/v1/worker.proto\"\x8a\x01\n\rEncodeRequest\x12,\n\x05opens\x18\x01 \x03(\x0b\x32\x1d.dsm_stt.codec.v1.SessionOpen\x12\x0e\n\x06resets\x18\x02 \x03(\x04\x12+\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1c.dsm_stt.codec.v1.AudioBatch\x12\x0e\n\x06\x63loses\x18\x04 \x03(\x04\"[\n\x0bSessionOpen\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x12\n\nwarmup_pcm\x18\x02 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"v\n\nAudioBatch\x12\x35\n\rsample_format\x18\x01 \x01(\x0e\x32\x1e.dsm_stt.codec.v1.SampleFormat\x12\x10\n\x08sessions\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\x0f\n\x07samples\x18\x04 \x01(\x0c\"\x8d\x02\n\x0e\x45ncodeResponse\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.dsm_stt.codec.v1.CodecInfo\x12-\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x1b.dsm_stt.worker.v1.Capacity\x12/\n\x06opened\x18\x03 \x03(\x0b\x32\x1f.dsm_stt.codec.v1.SessionOpened\x12+\n\x05\x63odes\x18\x04 \x01(\x0b\x32\x1c.dsm_stt.codec.v1.CodesBatch\x12\x33\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32!.dsm_stt.worker.v1.SessionFailure\x12\x0e\n\x06\x63losed\x18\x06 \x03(\x04\"w\n\tCodecInfo\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x11\n\tcodebooks\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x03 \x01(\r\x12\x15\n\rframe_samples\x18\x04 \x01(\r\x12\x19\n\x11sample_rate_hertz\x18\x05 \x01(\r\"7\n\rSessionOpened\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x15\n\rcredit_frames\x18\x02 \x01(\r\"S\n\nCodesBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x14\n\x0c\x66irst_frames\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c*[\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11SAMPLE_FORMAT_F32\x10\x01\x12\x15\n\x11SAMPLE_FORMAT_S16\x10\x02\x32_\n\x0c\x43odecService\x12O\n\x06\x45ncode\x12\x1f.dsm_stt.codec.v1.EncodeRequest\x1a .dsm_stt.codec.v1.EncodeResponse(\x01\x30\x01\x42Z\n\x12io.dsmstt.codec.v1P\x01ZBgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/codec/v1;codecv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64sm_stt/codec/v1/codec.proto\x12\x10\x64sm_stt.codec.v1\x1a\x1e\x64sm_stt/worker/v1/worker.proto\"\x8a\x01\n\rEncodeRequest\x12,\n\x05opens\x18\x01 \x03(\x0b\x32\x1d.dsm_stt.codec.v1.SessionOpen\x12\x0e\n\x06resets\x18\x02 \x03(\x04\x12+\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1c.dsm_stt.codec.v1.AudioBatch\x12\x0e\n\x06\x63loses\x18\x04 \x03(\x04\"[\n\x0bSessionOpen\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x12\n\nwarmup_pcm\x18\x02 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"v\n\nAudioBatch\x12\x35\n\rsample_format\x18\x01 \x01(\x0e\x32\x1e.dsm_stt.codec.v1.SampleFormat\x12\x10\n\x08sessions\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\x0f\n\x07samples\x18\x04 \x01(\x0c\"\x8d\x02\n\x0e\x45ncodeResponse\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.dsm_stt.codec.v1.CodecInfo\x12-\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x1b.dsm_stt.worker.v1.Capacity\x12/\n\x06opened\x18\x03 \x03(\x0b\x32\x1f.dsm_stt.codec.v1.SessionOpened\x12+\n\x05\x63odes\x18\x04 \x01(\x0b\x32\x1c.dsm_stt.codec.v1.CodesBatch\x12\x33\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32!.dsm_stt.worker.v1.SessionFailure\x12\x0e\n\x06\x63losed\x18\x06 \x03(\x04\"\x8d\x01\n\tCodecInfo\x12\x10\n\x08\x63odec_id\x18\x01 \x01(\t\x12\x11\n\tcodebooks\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61rdinality\x18\x03 \x01(\r\x12\x15\n\rframe_samples\x18\x04 \x01(\r\x12\x19\n\x11sample_rate_hertz\x18\x05 \x01(\r\x12\x14\n\x0creach_frames\x18\x06 \x01(\r\"7\n\rSessionOpened\x12\x0f\n\x07session\x18\x01 \x01(\x04\x12\x15\n\rcredit_frames\x18\x02 \x01(\r\"S\n\nCodesBatch\x12\x10\n\x08sessions\x18\x01 \x03(\x04\x12\x14\n\x0c\x66irst_frames\x18\x02 \x03(\x04\x12\x0e\n\x06\x66rames\x18\x03 \x03(\r\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c*[\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11SAMPLE_FORMAT_F32\x10\x01\x12\x15\n\x11SAMPLE_FORMAT_S16\x10\x02\x32_\n\x0c\x43odecService\x12O\n\x06\x45ncode\x12\x1f.dsm_stt.codec.v1.EncodeRequest\x1a .dsm_stt.codec.v1.EncodeResponse(\x01\x30\x01\x42Z\n\x12io.dsmstt.codec.v1P\x01ZBgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/codec/v1;codecv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dsm_stt.codec.v1.codec_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022io.dsmstt.codec.v1P\001ZBgithub.com/dsm-stt/dsm-stt/clients/go/gen/dsm_stt/codec/v1;codecv1'
-  _globals['_SAMPLEFORMAT']._serialized_start=971
-  _globals['_SAMPLEFORMAT']._serialized_end=1062
+  _globals['_SAMPLEFORMAT']._serialized_start=994
+  _globals['_SAMPLEFORMAT']._serialized_end=1085
   _globals['_ENCODEREQUEST']._serialized_start=83
   _globals['_ENCODEREQUEST']._serialized_end=221
   _globals['_SESSIONOPEN']._serialized_start=223
@@ -43,12 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDIOBATCH']._serialized_end=434
   _globals['_ENCODERESPONSE']._serialized_start=437
   _globals['_ENCODERESPONSE']._serialized_end=706
-  _globals['_CODECINFO']._serialized_start=708
-  _globals['_CODECINFO']._serialized_end=827
-  _globals['_SESSIONOPENED']._serialized_start=829
-  _globals['_SESSIONOPENED']._serialized_end=884
-  _globals['_CODESBATCH']._serialized_start=886
-  _globals['_CODESBATCH']._serialized_end=969
-  _globals['_CODECSERVICE']._serialized_start=1064
-  _globals['_CODECSERVICE']._serialized_end=1159
+  _globals['_CODECINFO']._serialized_start=709
+  _globals['_CODECINFO']._serialized_end=850
+  _globals['_SESSIONOPENED']._serialized_start=852
+  _globals['_SESSIONOPENED']._serialized_end=907
+  _globals['_CODESBATCH']._serialized_start=909
+  _globals['_CODESBATCH']._serialized_end=992
+  _globals['_CODECSERVICE']._serialized_start=1087
+  _globals['_CODECSERVICE']._serialized_end=1182
 # @@protoc_insertion_point(module_scope)

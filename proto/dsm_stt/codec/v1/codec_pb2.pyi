@@ -199,6 +199,7 @@ class CodecInfo(_message.Message):
     CARDINALITY_FIELD_NUMBER: _builtins.int
     FRAME_SAMPLES_FIELD_NUMBER: _builtins.int
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
+    REACH_FRAMES_FIELD_NUMBER: _builtins.int
     codec_id: _builtins.str
     """Which weights these are: the name of the Mimi file without its extension. An LM worker names the one it needs."""
     codebooks: _builtins.int
@@ -208,6 +209,8 @@ class CodecInfo(_message.Message):
     frame_samples: _builtins.int
     """Samples in a frame."""
     sample_rate_hertz: _builtins.int
+    reach_frames: _builtins.int
+    """Frames before a frame that its codes depend on: no session needs more than so many as `warmup_pcm`. 0: not said."""
     def __init__(
         self,
         *,
@@ -216,10 +219,11 @@ class CodecInfo(_message.Message):
         cardinality: _builtins.int = ...,
         frame_samples: _builtins.int = ...,
         sample_rate_hertz: _builtins.int = ...,
+        reach_frames: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cardinality", b"cardinality", "codebooks", b"codebooks", "codec_id", b"codec_id", "frame_samples", b"frame_samples", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cardinality", b"cardinality", "codebooks", b"codebooks", "codec_id", b"codec_id", "frame_samples", b"frame_samples", "reach_frames", b"reach_frames", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
