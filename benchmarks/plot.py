@@ -33,7 +33,7 @@ def main() -> None:
 def _drawing(name: str) -> Callable[[Figures, Path], None] | None:
     if name.startswith("step"):
         return lambda found, file: plot_step(found["steps"], file)
-    return {"load": plot_load, "file": plot_file}.get(name)
+    return {"load": plot_load, "file": plot_file, "soak": plot_memory, "long-session": plot_memory}.get(name)
 
 
 def plot_step(rows: Sequence[Figures], file: Path) -> None:
@@ -89,6 +89,17 @@ def plot_file(found: Figures, file: Path) -> None:
         axis.plot(values, [name] * len(values), "k|")
     axis.set(xlabel="seconds of audio transcribed in a second")
     axis.grid(visible=True, axis="x", alpha=0.3)
+    _save(figure, file)
+
+
+def plot_memory(found: Figures, file: Path) -> None:
+    """Draw the resident memory of every process over time."""
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    axis = figure.subplots()
+    for name, use in found["processes"].items():
+        axis.plot([at_s / 60 for at_s, _ in use["rss_series"]], [mib for _, mib in use["rss_series"]], label=name)
+    axis.set(xlabel="minutes", ylabel="resident memory [MiB]", ylim=(0, None))
+    _finish(axis)
     _save(figure, file)
 
 

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks import results
 from benchmarks.callers import call
 from benchmarks.live_load import Load, figures
+from benchmarks.plot import plot_memory
 from benchmarks.rig import Rig
 from benchmarks.scripts import RATE_HZ, Script, audio_config, recordings
 from benchmarks.watch import Watch
@@ -63,15 +64,20 @@ def main(
     if minutes:
         found = asyncio.run(_soak(settings))
         failed |= bool(found["errors"])
-        _console.print(found)
-        _console.print(f"figures: {results.write('soak', settings, found, folder)}")
+        _show("soak", settings, found, folder)
     if hours:
         found = asyncio.run(_long_session(settings))
         failed |= bool(found["error"]) or not found["times_monotone"]
-        _console.print(found)
-        _console.print(f"figures: {results.write('long-session', settings, found, folder)}")
+        _show("long-session", settings, found, folder)
     if failed:
         raise typer.Exit(1)
+
+
+def _show(name: str, settings: Settings, found: dict[str, Any], folder: Path) -> None:
+    file = results.write(name, settings, found, folder)
+    plot_memory(found, file.with_suffix(".svg"))
+    _console.print(found)
+    _console.print(f"figures: {file}")
 
 
 async def _soak(settings: Settings) -> dict[str, Any]:

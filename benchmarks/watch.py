@@ -11,6 +11,8 @@ from benchmarks.resources import Usage, usage
 from benchmarks.results import slope
 
 _EVERY_S = 2.0
+# Points of a series, at most: enough to see whether something grows, comes and goes, or stands still.
+_POINTS = 60
 
 
 class Watch:
@@ -49,8 +51,17 @@ def _figures(looks: list[tuple[float, Usage]]) -> dict[str, Any]:
     half = looks[len(looks) // 2 :]
     return {
         "rss_mib": {"first": first.rss_mib, "half": half[0][1].rss_mib, "last": last.rss_mib},
+        "rss_series": series(looks),
         "rss_slope_mib_per_h": round(3600 * slope([(at_s, look.rss_mib) for at_s, look in half]), 2),
         "files": {"first": first.files, "half": half[0][1].files, "last": last.files},
         "threads": {"first": first.threads, "last": last.threads},
         "cores": round((last.cpu_s - first.cpu_s) / max(0.001, ended_s - began_s), 4),
     }
+
+
+def series(looks: list[tuple[float, Usage]]) -> list[tuple[float, float]]:
+    """Thin out to (seconds, MiB): the most of each stretch of time."""
+    began_s = looks[0][0]
+    stretch = -(-len(looks) // _POINTS)
+    stretches = (looks[first : first + stretch] for first in range(0, len(looks), stretch))
+    return [(round(some[-1][0] - began_s, 1), max(look.rss_mib for _, look in some)) for some in stretches]
