@@ -2,7 +2,7 @@
 
 Tests: Debian `asterisk-core-sounds-en-g722` (Allison Smith, CC-BY-SA 3.0, 16 kHz) and the prose
 of `pocketsphinx-testdata` (LibriVox readers, public domain). Development: PyPI `spokennumbers`
-(MIT), Debian `alsa-utils` and the digits and commands of `pocketsphinx-testdata`.
+(MIT), Debian `alsa-utils`, and a sonnet (`training/sonnet.py`).
 """
 
 from dataclasses import dataclass

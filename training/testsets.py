@@ -13,6 +13,7 @@ from training.align import Aligner
 from training.clips import SAMPLE_RATE, ClipWriter, Word, read_clips, read_pcm
 from training.recordings import Recording, development, isolated, joined, librivox, spoken_part
 from training.resampling import resampled
+from training.sonnet import sonnet
 from training.texts import Texts
 from training.voices.commands import (
     ESPEAK_DEVELOPMENT,
@@ -154,4 +155,5 @@ def developments(cache: Path) -> list[Utterance]:
     out += [Utterance("kokoro", r) for r in synthetic(cache, "dev-kokoro", kokoro, texts)]
     texts = sentences(7200, 10)
     out += [Utterance("prose kokoro", r) for r in synthetic(cache, "dev-kokoro-prose", kokoro, texts)]
+    out.append(Utterance("prose human", sonnet(cache)))
     return out
