@@ -55,15 +55,20 @@ types: setup ## Check types, strictly
 contracts: setup ## Check who may import whom
 	$(BIN)/lint-imports --no-logo
 
-proto: setup ## Lint the proto files, check their format and that the stubs are fresh
+proto: setup ## Lint the proto files, check their format, that they break no caller, and that the stubs are fresh
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against proto/released.binpb
 	$(BIN)/python -m pytest -q tests/test_stubs.py
 	$(BIN)/python -m pytest -q -c clients/python/pyproject.toml clients/python/tests/test_stubs.py
 
 stubs: setup ## Generate the Python stubs from the proto files
 	scripts/generate_stubs.sh
 	clients/python/generate_stubs.sh
+
+.PHONY: released
+released: setup ## Take the present proto files as those that later ones must not break; with each release
+	$(BIN)/buf build --exclude-source-info --output proto/released.binpb
 
 stubs-go: setup ## Generate the Go stubs of the public API
 	scripts/need_toolchain.sh go
