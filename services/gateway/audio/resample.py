@@ -8,7 +8,6 @@ at 8 kHz, which a live caller would see in every word.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -52,8 +51,9 @@ class Resampler:
             return pcm
         due = self._filtered(pcm)
         self._taken += pcm.size
+        recent = pcm if pcm.size >= self._past.size else np.concatenate((self._past, pcm))
         # Copied, or a long push would stay in memory whole.
-        self._past = np.concatenate((self._past, pcm))[-self._past.size :].copy()
+        self._past = recent[-self._past.size :].copy()
         self._given += due.size
         return due
 
@@ -106,22 +106,22 @@ class _Filter:
         self._graph.configure()
 
     def push(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        blocks: list[NDArray[np.float32]] = []
-        for start in range(0, pcm.size, self._piece_samples):
-            frame = av.AudioFrame.from_ndarray(pcm[np.newaxis, start : start + self._piece_samples], "flt", "mono")
-            frame.sample_rate = self._rate_hz
-            self._source.push(frame)
-            blocks += self._due()
-        if not blocks:
-            return np.empty(0, np.float32)
+        starts = range(0, pcm.size, self._piece_samples)
+        blocks = [self._pass(pcm[start : start + self._piece_samples]) for start in starts]
+        due = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         # The filter rings: a full-scale signal may come out a little beyond.
-        return np.clip(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), -1.0, 1.0)
+        return due.clip(-1.0, 1.0)
 
-    def _due(self) -> Iterator[NDArray[np.float32]]:
-        while True:
-            try:
-                frame = self._sink.pull()
-            except av.BlockingIOError:
-                return
-            assert isinstance(frame, av.AudioFrame)
-            yield frame.to_ndarray()[0].astype(np.float32, copy=False)
+    def _pass(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the filter a piece and take what it makes of it. The result is FFmpeg's memory."""
+        frame = av.AudioFrame("flt", "mono", piece.size)
+        frame.planes[0].update(piece)
+        frame.sample_rate = self._rate_hz
+        self._source.push(frame)
+        try:
+            # One frame in, one out, at most: to ask for another would cost an exception each time.
+            due = self._sink.pull()
+        except av.BlockingIOError:
+            return np.empty(0, np.float32)
+        assert isinstance(due, av.AudioFrame)
+        return np.frombuffer(due.planes[0], np.float32, due.samples)
