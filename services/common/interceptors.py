@@ -93,10 +93,10 @@ def _unary(begin: Begin, behavior: Callable[..., Awaitable[Any]]) -> Callable[..
 
 
 def _streaming(begin: Begin, behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def serve(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def serve(_: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         call = await begin(context)
         error: BaseException | None = None
-        responses = behavior(_Requests(requests), context)
+        responses = behavior(_Requests(context), context)
         try:
             async for response in responses:
                 yield response
@@ -135,18 +135,18 @@ def _readable(request: Any) -> Any:
 class _Requests:
     """The requests of a stream; raises the error that stands for one that cannot be read."""
 
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
-        self._requests = requests
-        # Made when it is wanted: grpc's warns when it was made for nothing.
-        self._iterator: AsyncIterator[Any] | None = None
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
-        if self._iterator is None:
-            self._iterator = aiter(self._requests)
-        return _readable(await anext(self._iterator))
+        # What grpc's own iterator does too, without its coroutines in between.
+        request = await self._context.read()
+        if request is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return _readable(request)
 
 
 async def _abort(call: Call, context: Context, error: BaseException) -> None:

@@ -46,14 +46,14 @@ class Feed:
     async def run(self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest]) -> None:
         """Take messages until the half-close; a caller's error ends the session."""
         idle = asyncio.create_task(self._watch_idle())
+        clock = asyncio.get_running_loop().time
         try:
-            while True:
-                self._waiting_since_s = asyncio.get_running_loop().time()
-                request = await anext(requests, None)
+            self._waiting_since_s = clock()
+            async for request in requests:
                 self._waiting_since_s = None
-                if request is None:
-                    break
                 await self._take(request)
+                self._waiting_since_s = clock()
+            self._waiting_since_s = None
             tail = self._audio.finish()
             self._pipeline.push_audio(tail)
             self._pipeline.push_end()
