@@ -140,8 +140,9 @@ class CodecLink(WorkerLink[codec_pb2.EncodeRequest, codec_pb2.EncodeResponse, Co
             audio.sample_format = codec_pb2.SAMPLE_FORMAT_F32
             audio.sessions.extend([number for number, _ in frames])
             audio.frames.extend([1] * len(frames))
-            audio.samples = np.concatenate([pcm for _, pcm in frames]).astype("<f4", copy=False).tobytes()
-        return request if request.ByteSize() else None
+            audio.samples = b"".join([pcm.astype("<f4", copy=False).data for _, pcm in frames])
+        # Not ByteSize: it encodes the whole message to count.
+        return request if request.ListFields() else None
 
     def on_info(self, info: codec_pb2.CodecInfo) -> None:
         """Take who the worker is."""

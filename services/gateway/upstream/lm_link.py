@@ -203,8 +203,9 @@ class LmLink(WorkerLink[lm_pb2.GenerateRequest, lm_pb2.GenerateResponse, LmSessi
             batch = request.codes
             batch.sessions.extend([number for number, _ in codes])
             batch.frames.extend([len(rows) for _, rows in codes])
-            batch.codes = np.concatenate([rows for _, rows in codes]).astype("<u2", copy=False).tobytes()
-        return request if request.ByteSize() else None
+            batch.codes = b"".join([rows.astype("<u2", copy=False).tobytes() for _, rows in codes])
+        # Not ByteSize: it encodes the whole message to count.
+        return request if request.ListFields() else None
 
     def on_info(self, info: lm_pb2.LmInfo) -> None:
         """Take which model it is."""
