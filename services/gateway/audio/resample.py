@@ -113,9 +113,9 @@ class _Filter:
         return due.clip(-1.0, 1.0)
 
     def _pass(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the filter a piece and take what it makes of it. The result is FFmpeg's memory."""
+        """Give the filter a piece and take what it makes of it."""
         frame = av.AudioFrame("flt", "mono", piece.size)
-        frame.planes[0].update(piece)
+        frame.planes[0].update(piece.tobytes())
         frame.sample_rate = self._rate_hz
         self._source.push(frame)
         try:
@@ -124,4 +124,4 @@ class _Filter:
         except av.BlockingIOError:
             return np.empty(0, np.float32)
         assert isinstance(due, av.AudioFrame)
-        return np.frombuffer(due.planes[0], np.float32, due.samples)
+        return np.frombuffer(bytes(due.planes[0]), np.float32, due.samples)

@@ -1,8 +1,8 @@
 """One stream to one worker, shared by all sessions of this gateway on it.
 
 Everything is a callback in the event loop: what the worker answers goes straight to the session that waits for it,
-and what sessions send is gathered for a few milliseconds, so that many sessions cost one message. There is no queue here
-that credits do not bound.
+and what sessions send is gathered for a few milliseconds, so that many sessions cost one message. There is no queue
+here that credits do not bound.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ _LAST_RETRY_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
 # A worker says something every second.
 _SILENT_S = 2.0
-# Messages to a worker are at least so far apart: a frame waits for this long at most, and not at all where few sessions
-# speak, while a message, an answer and a step cost much the same for one frame as for ten.
-_GATHER_S = 0.005
 # The deadline for the next heartbeat is moved no more often than this.
 _DEADLINE_STEP_S = 0.1
 
@@ -80,6 +77,9 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
     kind: ClassVar[Kind]
+    # Messages to the worker are at least so far apart: a frame waits for this long at most, and not at all where few
+    # sessions speak; and a message, an answer and a step cost much the same for one frame as for ten.
+    gather_s: ClassVar[float] = 0.005
 
     def __init__(
         self, target: str, limits: LinkLimits, on_change: Callable[[], None], open_channel: OpenChannel
@@ -309,7 +309,7 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             request = self.take_request()
             if request is not None:
                 await call.write(request)
-                await asyncio.sleep(_GATHER_S)
+                await asyncio.sleep(self.gather_s)
 
     def wake(self) -> None:
         """Have what waits sent soon."""
