@@ -1,8 +1,8 @@
 """One stream to one worker, shared by all sessions of this gateway on it.
 
 Everything is a callback in the event loop: what the worker answers goes straight to the session that waits for it,
-and what sessions send is gathered for a few milliseconds, so that many sessions cost one message. There is no queue
-here that credits do not bound.
+and what sessions send is gathered for a few milliseconds where there are many, so that they cost one message. There is
+no queue here that credits do not bound.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _LAST_RETRY_S = 2.0
 _CONNECT_TIMEOUT_S = 5.0
 # A worker says something every second.
 _SILENT_S = 2.0
+# More sessions than this send a frame every 10 ms or more often.
+_FEW_SESSIONS = 8
 # The deadline for the next heartbeat is moved no more often than this.
 _DEADLINE_STEP_S = 0.1
 
@@ -77,8 +79,8 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
     """Keeps one stream to one worker alive, and the sessions on it."""
 
     kind: ClassVar[Kind]
-    # Messages to the worker are at least so far apart: a frame waits for this long at most, and not at all where few
-    # sessions speak; and a message, an answer and a step cost much the same for one frame as for ten.
+    # Messages to the worker are at least so far apart, as a message, an answer and a step cost much the same for one
+    # frame as for ten. Not those of few sessions: live they are further apart, and a file or a flush should not wait.
     gather_s: ClassVar[float] = 0.005
 
     def __init__(
@@ -309,7 +311,8 @@ class WorkerLink(ABC, Generic[RequestT, ResponseT, SessionT]):
             request = self.take_request()
             if request is not None:
                 await call.write(request)
-                await asyncio.sleep(self.gather_s)
+                if len(self._sessions) > _FEW_SESSIONS:
+                    await asyncio.sleep(self.gather_s)
 
     def wake(self) -> None:
         """Have what waits sent soon."""

@@ -139,21 +139,23 @@ async def test_a_link_ends_when_it_is_cancelled_while_it_connects(lost: bool) ->
     assert running.cancelled()
 
 
-async def test_frames_of_many_sessions_share_a_message() -> None:
+@pytest.mark.parametrize("sessions", [8, 9])
+async def test_frames_of_many_sessions_share_a_message(sessions: int) -> None:
     call = TalkingWorker()
     link = OneCallLink(call)
+    opened = [link.open(Nobody(), None) for _ in range(sessions)]
     running = asyncio.create_task(link.run())
-    frame = np.zeros(FRAME_SAMPLES, np.float32)
-    link.queue_frame(1, frame)
     async with asyncio.timeout(30):
-        first = await call.requests.get()
-        for number in (2, 3, 4):
-            link.queue_frame(number, frame)
+        await call.requests.get()
+        for session in opened:
+            session.send(np.zeros(FRAME_SAMPLES, np.float32))
             await asyncio.sleep(0)
-        second = await call.requests.get()
-    assert list(first.audio.sessions) == [1]
-    assert list(second.audio.sessions) == [2, 3, 4]
-    assert len(second.audio.samples) == 3 * frame.nbytes
+        requests = [await call.requests.get()]
+        while not any(opened[-1].number in request.audio.sessions for request in requests):
+            requests.append(await call.requests.get())
+    assert [number for request in requests for number in request.audio.sessions] == [one.number for one in opened]
+    assert sum(len(request.audio.samples) for request in requests) == 4 * FRAME_SAMPLES * sessions
+    assert (len(requests) == 1) == (sessions > 8)
     running.cancel()
     await asyncio.wait([running])
 
