@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.child import ChildDied
-from services.cli.local_stack import LocalStack, StackStartTimeout
+from services.cli.local_stack import GRPC_EXPERIMENTS, LocalStack, StackStartTimeout
 from tests.fakes.stack import FAKES
 
 
@@ -158,3 +158,8 @@ def test_nothing_outlives_a_stack_that_was_killed(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert wait_until_gone(pids_of(tmp_path / "journal"))
+
+
+def test_the_image_has_the_same_grpc_settings_as_the_local_gateway() -> None:
+    dockerfile = Path(__file__).parents[2] / "deploy/docker/Dockerfile"
+    assert f"GRPC_EXPERIMENTS={GRPC_EXPERIMENTS}\n" in dockerfile.read_text()
