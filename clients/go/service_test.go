@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,54 @@ func TestAResumableStreamTranscribesAsAnyOther(t *testing.T) {
 
 	checkWords(t, finalWords(stream.Events()), "telephone.wav")
 	check(t, <-sent)
+}
+
+// A process that is killed says nothing: its connections are reset, and the next one is to another gateway.
+func TestASessionOutlivesAGatewayThatIsKilled(t *testing.T) {
+	config, audio := sampleConfig(t, "telephone.wav")
+	config.Resume = &dsmstt.ResumeOptions{}
+	gateways := oneAfterTheOther(setting(t, "DSM_TEST_MORTAL_ADDRESS"), setting(t, "DSM_TEST_ADDRESS"))
+	client := connect(t, "dsm-test:///speech", dsmstt.WithDialOptions(gateways))
+	stream := must(client.Stream(testContext(t), config))(t)
+
+	// Four of six words have been said by then.
+	middle := 5 * config.Audio.SampleRate * 2
+	killed := make(chan struct{})
+	sent := make(chan error, 1)
+	go func() {
+		err := stream.Send(audio[:middle])
+		<-killed
+		sent <- errors.Join(err, stream.Send(audio[middle:]), stream.CloseSend())
+	}()
+
+	var heard []dsmstt.Word
+	resumed := 0
+	for event := range stream.Events() {
+		switch event := event.(type) {
+		case dsmstt.ResultEvent:
+			before := len(heard)
+			heard = append(heard, event.Words...)
+			if before < 3 && len(heard) >= 3 {
+				kill(t, "DSM_TEST_MORTAL_PID")
+				close(killed)
+			}
+		case dsmstt.ResumedEvent:
+			resumed++
+		}
+	}
+
+	check(t, stream.Err())
+	check(t, <-sent)
+	checkWords(t, heard, "telephone.wav")
+	if resumed != 1 {
+		t.Errorf("resumed %d times", resumed)
+	}
+}
+
+func kill(t *testing.T, name string) {
+	t.Helper()
+	process := must(os.FindProcess(must(strconv.Atoi(setting(t, name)))(t)))(t)
+	check(t, process.Kill())
 }
 
 func TestTLSAndAKeyOpenTheDoor(t *testing.T) {

@@ -13,6 +13,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.sound.sampled.AudioInputStream;
@@ -129,6 +131,52 @@ class ServiceIT {
       var sent = Support.send(stream, samples("telephone.wav"));
       checkWords(finalWords(stream), "telephone.wav");
       sent.join();
+    }
+  }
+
+  /** A process that is killed says nothing: its connections are reset, and the next one is to another gateway. */
+  @Test
+  void aSessionOutlivesAGatewayThatIsKilled() throws Exception {
+    byte[] audio = samples("telephone.wav");
+    // Four of six words have been said by then.
+    int middle = 5 * FORMAT.sampleRate() * 2;
+    String both = Addresses.oneAfterTheOther(setting("DSM_TEST_MORTAL_ADDRESS"), setting("DSM_TEST_ADDRESS"));
+    ProcessHandle gateway = ProcessHandle.of(Long.parseLong(setting("DSM_TEST_MORTAL_PID"))).orElseThrow();
+    List<Word> heard = new ArrayList<>();
+    int resumed = 0;
+    try (DsmSttClient client = DsmSttClient.builder(both).build();
+        Stream stream = client.stream(StreamConfig.of(FORMAT).withResume(Duration.ofSeconds(60)))) {
+      CountDownLatch killed = new CountDownLatch(1);
+      var sent =
+          CompletableFuture.runAsync(
+              () -> {
+                stream.send(audio, 0, middle);
+                awaitQuietly(killed);
+                stream.send(audio, middle, audio.length - middle);
+                stream.finish();
+              });
+      for (Event event : stream.events()) {
+        if (event instanceof Event.Result result) {
+          heard.addAll(result.words());
+          if (heard.size() >= 3 && killed.getCount() > 0) {
+            assertTrue(gateway.destroyForcibly());
+            killed.countDown();
+          }
+        } else if (event instanceof Event.Resumed) {
+          resumed++;
+        }
+      }
+      sent.join();
+    }
+    checkWords(heard, "telephone.wav");
+    assertEquals(1, resumed);
+  }
+
+  private static void awaitQuietly(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException interrupted) {
+      throw new IllegalStateException(interrupted);
     }
   }
 
