@@ -103,7 +103,9 @@ lint-images: setup ## Lint the Dockerfile and the compose files
 	$(BIN)/docker-compose --file deploy/docker/compose.yaml config --quiet
 	$(BIN)/docker-compose --file deploy/docker/compose.yaml --file deploy/docker/compose.gpu.yaml config --quiet
 
-images: lint-images ## Build the CPU images, start them with compose, kill and stop them (as root where there is no Docker)
+images: lint-images ## Build the CPU images, start them with compose, call, kill and scale them (as root where there is no Docker)
+	scripts/need_toolchain.sh go
+	scripts/need_toolchain.sh java
 	scripts/check_images.sh $(ARGS)
 
 scaling: setup ## LM containers from 1 to 3 under live load; needs Docker and the images (DSM_STT_TAG)

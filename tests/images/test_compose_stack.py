@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,20 +23,21 @@ CALLERS = 4
 AUDIO_S = 8.0
 # Into the sessions, and long enough after.
 BEFORE_S, AFTER_S = 3.0, 6.0
+_ENDS = ("--filter=event=die", "--filter=label=com.docker.compose.service=lm", "--format={{json .}}")
 
 
 @pytest.fixture(scope="module")
-def pair(stack: ComposeStack) -> ComposeStack:
-    """The stack with a second LM worker, which the gateway finds by itself."""
-    stack.up(lms=2)
+def trio(stack: ComposeStack) -> ComposeStack:
+    """The stack with three LM workers, two of which the gateway finds by itself."""
+    stack.up(lms=3)
     return stack
 
 
 @pytest.fixture(scope="module")
-def calm(pair: ComposeStack) -> Load:
+def calm(trio: ComposeStack) -> Load:
     """What callers hear while nothing happens."""
     load = Load.of(CALLERS, AUDIO_S, seed=1)
-    asyncio.run(load.run(pair.address))
+    asyncio.run(load.run(trio.address))
     assert not [heard.error for heard in load.heard() if heard.error]
     return load
 
@@ -71,34 +73,40 @@ def test_workers_cannot_be_reached_from_outside(stack: ComposeStack) -> None:
         assert list(container.details["NetworkSettings"]["Networks"]) == ["dsm-stt-test_workers"]
 
 
-def test_a_second_worker_is_found_and_used(pair: ComposeStack, calm: Load) -> None:
-    used = {line["lm"] for line in pair.log_lines("gateway", "call") if line.get("lm")}
+def test_new_workers_are_found_and_used(trio: ComposeStack, calm: Load) -> None:
+    used = {line["lm"] for line in trio.log_lines("gateway", "call") if line.get("lm")}
     assert len(calm.heard()) == CALLERS
-    assert len(used) == 2
-    assert [container.restarts for container in pair.containers("gateway")] == [0]
+    assert len(used) == 3
+    assert [container.restarts for container in trio.containers("gateway")] == [0]
 
 
-def test_a_killed_lm_container_loses_no_word_and_comes_back(pair: ComposeStack, calm: Load) -> None:
-    victim = pair.containers("lm")[0]
-    disturbed = _disturbed(pair, calm, lambda: os.kill(victim.pid, signal.SIGKILL))
+def test_a_killed_lm_container_loses_no_word_and_comes_back(trio: ComposeStack, calm: Load) -> None:
+    victim = trio.containers("lm")[0]
+    disturbed = _disturbed(trio, calm, lambda: os.kill(victim.pid, signal.SIGKILL))
     assert _without_difference(calm, disturbed)
-    pair.up(lms=2)
-    after = {container.name: container for container in pair.containers("lm")}[victim.name]
+    trio.up(lms=3)
+    after = {container.name: container for container in trio.containers("lm")}[victim.name]
     assert (after.id, after.running, after.restarts) == (victim.id, True, 1)
 
 
-def test_a_worker_told_to_stop_hands_its_sessions_over_and_ends_well(pair: ComposeStack, calm: Load) -> None:
-    victim = pair.containers("lm")[0]
-    disturbed = _disturbed(pair, calm, lambda: docker("stop", victim.id))
+def test_scaling_down_hands_sessions_over_and_ends_workers_well(trio: ComposeStack, calm: Load) -> None:
+    before = {container.id for container in trio.containers("lm")}
+    moved_before = _moved(trio)
+    began_s = time.time()
+    disturbed = _disturbed(trio, calm, lambda: trio.up(lms=1))
     assert _without_difference(calm, disturbed)
-    ended = {container.name: container for container in pair.containers("lm")}[victim.name]
-    assert (ended.running, ended.exit_code) == (False, 0)
+    assert _moved(trio) > moved_before
+    (left,) = trio.containers("lm")
+    # They are gone, and Docker tells of their ends: {"id": …, "Actor": {"Attributes": {"exitCode": …}}}.
+    ends = docker("events", "--since", f"{began_s:.3f}", "--until", f"{time.time():.3f}", *_ENDS)
+    codes = {end["id"]: end["Actor"]["Attributes"]["exitCode"] for end in map(json.loads, ends.splitlines())}
+    assert codes == dict.fromkeys(before - {left.id}, "0")
 
 
-def test_everything_ends_with_0_when_told_to(pair: ComposeStack) -> None:
+def test_everything_ends_with_0_when_told_to(trio: ComposeStack) -> None:
     # The last test: nothing runs after it.
-    pair.stop()
-    ended = [container for service in SERVICES for container in pair.containers(service)]
+    trio.stop()
+    ended = [container for service in SERVICES for container in trio.containers(service)]
     assert {container.name: (container.running, container.exit_code) for container in ended} == {
         container.name: (False, 0) for container in ended
     }
@@ -123,6 +131,11 @@ def _without_difference(calm: Load, disturbed: Load) -> bool:
     assert found["sessions_compared"] >= CALLERS
     assert found["differences"] == []
     return True
+
+
+def _moved(stack: ComposeStack) -> int:
+    """Count the sessions that went on at another LM worker."""
+    return sum(line["kind"] == "LM" for line in stack.log_lines("gateway", "session moved"))
 
 
 def _killed(container: Container) -> bool:
