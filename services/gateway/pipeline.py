@@ -192,7 +192,7 @@ class Pipeline:
 
     def feed_on(self) -> None:
         """Feed frames as long as there are any, and the window and the outbox have room."""
-        while self._can_feed():
+        while self._has_any() and self._can_feed():
             frame = self._next_frame()
             if frame is not None:
                 self._feed(frame)
@@ -200,6 +200,10 @@ class Pipeline:
                 break
         if len(self._queue) < self._backlog_frames:
             self._room.set()
+
+    def _has_any(self) -> bool:
+        """Tell whether there may be something to feed: mostly not, and then the rest need not be asked."""
+        return bool(self._queue or self._injection or self._prefix_frames_left or self._turns.wants_flush)
 
     def _can_feed(self) -> bool:
         return self.workers.ready and self._outbox.has_room and not self._outbox.ended

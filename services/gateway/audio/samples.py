@@ -31,7 +31,7 @@ def _unsigned8(raw: Bytes) -> NDArray[np.float32]:
 
 
 def _signed16(raw: Bytes) -> NDArray[np.float32]:
-    return np.frombuffer(raw, "<i2").astype(np.float32) * np.float32(2**-15)
+    return np.frombuffer(raw, "<i2") * np.float32(2**-15)
 
 
 def _signed24(raw: Bytes) -> NDArray[np.float32]:
