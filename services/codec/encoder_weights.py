@@ -203,8 +203,9 @@ class _FeedForward:
     def __init__(self, linear_in: Linear, linear_out: Linear) -> None:
         self._in, self._out = linear_in, linear_out
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._out(functional.gelu(self._in(x)))
+    def add_to(self, residual: torch.Tensor, x: torch.Tensor) -> None:
+        """See Branch."""
+        self._out.add_to(residual, functional.gelu(self._in(x)))
 
 
 def _norm(norm: Any, precision: Precision) -> LayerNorm:

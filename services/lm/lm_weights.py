@@ -151,9 +151,10 @@ class _Gated:
     def __init__(self, linear_in: Linear, linear_out: Linear) -> None:
         self._in, self._out = linear_in, linear_out
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def add_to(self, residual: torch.Tensor, x: torch.Tensor) -> None:
+        """See Branch."""
         gate, value = self._in(x).chunk(2, dim=1)
-        return self._out(functional.silu(gate).mul_(value))
+        self._out.add_to(residual, functional.silu(gate).mul_(value))
 
 
 def _norm(norm: Any, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None]:

@@ -1,6 +1,6 @@
 """Matrices of a network, prepared once for the device and the precision they are used in.
 
-float32 on a CPU    oneDNN's blocked layout for many products, where it is twice as fast; plain for few
+float32 on a CPU    as MKL multiplies fastest, see PlainLinear
 bfloat16 on a CPU   oneDNN's blocked layout; between the matrices everything stays float32
 int8 on a CPU       weights rounded a row at a time, products in bfloat16: half the bytes of bfloat16 to read
 CUDA                plain
@@ -8,24 +8,12 @@ CUDA                plain
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from enum import StrEnum
 
 import torch
-from torch.nn import functional
 
 from services.common.errors import ConfigError
-
-Linear = Callable[[torch.Tensor], torch.Tensor]
-
-# From so many multiplications, and rows, on, oneDNN's blocked product makes up for its dearer call: measured on one
-# AVX-512 core. With one row it takes one and a half times as long as the plain one, which only reads.
-_BLOCKED_PRODUCTS = 2**18
-_BLOCKED_ROWS = 8
-# Small matrices are kept in both layouts; a large one would double the memory of the model.
-_BOTH_LAYOUTS_ELEMENTS = 2**20
-# oneDNN chooses the blocks for a number of rows.
-_BLOCKED_FOR_ROWS = 32
 
 
 class Precision(StrEnum):
@@ -40,6 +28,18 @@ class Precision(StrEnum):
         return torch.bfloat16 if self is Precision.BFLOAT16 and device.type == "cuda" else torch.float32
 
 
+class Linear(ABC):
+    """A matrix, with or without a bias: x [rows, in] -> [rows, out]."""
+
+    @abstractmethod
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [rows, in]. Returns [rows, out], memory of its own."""
+
+    def add_to(self, sums: torch.Tensor, x: torch.Tensor) -> None:
+        """Add the product for x to sums [rows, out], in place."""
+        sums.add_(self(x))
+
+
 def prepare(weight: torch.Tensor, precision: Precision, bias: torch.Tensor | None = None) -> Linear:
     """Make the function x [rows, in] -> [rows, out] of a weight [out, in] of float32, on the weight's device.
 
@@ -50,45 +50,36 @@ def prepare(weight: torch.Tensor, precision: Precision, bias: torch.Tensor | Non
             return Int8Linear(weight, bias)
         if precision is Precision.BFLOAT16:
             return BlockedBfloat16Linear(weight, bias)
-        return BlockedLinear(weight, bias)
     if precision is Precision.INT8:
         raise ConfigError("dtype: int8 is for CPUs")
     dtype = precision.activations(weight.device)
     return PlainLinear(weight.to(dtype), None if bias is None else bias.to(dtype))
 
 
-class PlainLinear:
-    """The weight as it is."""
+class PlainLinear(Linear):
+    """The weight as it is; on a CPU [in, out] in memory.
+
+    Torch's own [out, in] takes up to one and a half times as long there, whatever the number of rows, and oneDNN's
+    blocked layout for float32 up to twice, when other work has pushed the weights out of the cache.
+    """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        self._weight = weight.contiguous()
+        """weight: [out, in]."""
+        self._weight = weight.t().contiguous() if weight.device.type == "cpu" else weight.contiguous().t()
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [rows, in]. Returns [rows, out]."""
-        return functional.linear(x, self._weight, self._bias)
+        """See Linear."""
+        return torch.mm(x, self._weight) if self._bias is None else torch.addmm(self._bias, x, self._weight)
+
+    def add_to(self, sums: torch.Tensor, x: torch.Tensor) -> None:
+        """See Linear: the product adds as it goes."""
+        sums.addmm_(x, self._weight)
+        if self._bias is not None:
+            sums.add_(self._bias)
 
 
-class BlockedLinear:
-    """A float32 weight in oneDNN's blocked layout, and as it is for few rows."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        self._weight = weight.contiguous()
-        self._bias = bias
-        self._blocked: torch.Tensor | None = None
-        if weight.numel() <= _BOTH_LAYOUTS_ELEMENTS:
-            self._blocked = torch.ops.mkldnn._reorder_linear_weight(self._weight, _BLOCKED_FOR_ROWS)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [rows, in]. Returns [rows, out]."""
-        rows = len(x)
-        if self._blocked is None or rows < _BLOCKED_ROWS or rows * self._weight.numel() < _BLOCKED_PRODUCTS:
-            return functional.linear(x, self._weight, self._bias)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._blocked, self._bias, "none", [], "")
-        return product
-
-
-class BlockedBfloat16Linear:
+class BlockedBfloat16Linear(Linear):
     """A bfloat16 weight in oneDNN's blocked layout, for float32 activations."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -96,7 +87,7 @@ class BlockedBfloat16Linear:
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [rows, in]. Returns [rows, out]."""
+        """See Linear."""
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             x.to(torch.bfloat16), self._blocked, None, "none", [], ""
         )
@@ -104,7 +95,7 @@ class BlockedBfloat16Linear:
         return wide if self._bias is None else wide.add_(self._bias)
 
 
-class Int8Linear:
+class Int8Linear(Linear):
     """Weights rounded to 8 bits, one scale a row of the matrix, for float32 activations.
 
     Source: weight-only quantisation, absmax a row, as in LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339).
@@ -117,7 +108,7 @@ class Int8Linear:
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [rows, in]. Returns [rows, out]."""
+        """See Linear."""
         # torch's kernel is fast for bfloat16 and up to four rows alone.
         parts = [
             torch._weight_int8pack_mm(part, self._weight, self._scale)

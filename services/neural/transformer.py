@@ -19,19 +19,25 @@ from services.neural.rotary import Rotary, turn
 Norm = Callable[[torch.Tensor], torch.Tensor]
 
 
+class Branch(Protocol):
+    """What a layer adds to the residual, layer scale and all."""
+
+    def add_to(self, residual: torch.Tensor, x: torch.Tensor, /) -> None:
+        """Add what is made of x to the residual [rows, dim], in place."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer, pre-norm; every function takes and returns [rows, width].
 
-    qkv: to 3 * dim, the queries already scaled by 1 / sqrt(head_dim). output, feed_forward: what is added to the
-    residual, layer scale and all.
+    qkv: to 3 * dim, the queries already scaled by 1 / sqrt(head_dim).
     """
 
     norm_1: Norm
     qkv: Linear
-    output: Linear
+    output: Branch
     norm_2: Norm
-    feed_forward: Linear
+    feed_forward: Branch
 
 
 class Plan(Protocol):
@@ -73,17 +79,17 @@ class Transformer(Generic[PlanT]):
         self._attend = attend
 
     def step(self, x: torch.Tensor, plan: PlanT) -> torch.Tensor:
-        """x: [rows * positions, dim], rows in the plan's order. Returns the same shape."""
+        """x: [rows * positions, dim], rows in the plan's order, overwritten. Returns the same shape."""
         turns = self._rotary.turns(plan.positions)
         for index, layer in enumerate(self._layers):
             qkv = self._qkv(layer, x, turns)
             self._ring.write(index, plan.writes, qkv[:, 1:])
-            x = layer.output(self._attend(index, qkv[:, 0], plan)).add_(x)
-            x = layer.feed_forward(layer.norm_2(x)).add_(x)
+            layer.output.add_to(x, self._attend(index, qkv[:, 0], plan))
+            layer.feed_forward.add_to(x, layer.norm_2(x))
         return x
 
     def chunk(self, x: torch.Tensor, plan: ChunkPlan) -> torch.Tensor:
-        """x: [positions, dim] of one slot. Returns the same shape."""
+        """x: [positions, dim] of one slot, overwritten. Returns the same shape."""
         turns = self._rotary.turns(plan.positions)
         for index, layer in enumerate(self._layers):
             qkv = self._qkv(layer, x, turns)
@@ -95,8 +101,8 @@ class Transformer(Generic[PlanT]):
             attended = attention(query, key, value, plan.mask)
             # After the old keys were read: the new ones take their places.
             self._ring.write(index, plan.writes, qkv[plan.kept :, 1:])
-            x = x + layer.output(attended.transpose(0, 1).flatten(1))
-            x = x + layer.feed_forward(layer.norm_2(x))
+            layer.output.add_to(x, attended.transpose(0, 1).flatten(1))
+            layer.feed_forward.add_to(x, layer.norm_2(x))
         return x
 
     def _qkv(self, layer: Layer, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
