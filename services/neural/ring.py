@@ -1,14 +1,15 @@
 """Keys and values of every slot: rings that keep the last `context` positions, and the plan of who attends to what.
 
 A step is planned once, on the host, and the plan serves every layer. Rows are sorted so that each group of the plan
-has rows of similar length: attention then costs what the sessions have heard, not what the rings can hold, and rows
-of slots that follow each other are read in place, without a copy.
+has rows of similar length: attention then costs what the sessions have heard, not what the rings can hold. Rings are
+read in place, without a copy, by one call for all slots that follow each other.
 
     position p of a slot  ->  ring index p % context        ends[slot] = positions so far
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,16 +26,25 @@ _FREE_PADDING = 512
 
 
 @dataclass(frozen=True)
+class Run:
+    """Rows start to stop of a group, whose slots follow each other, from `slot` on."""
+
+    start: int
+    stop: int
+    slot: int
+
+
+@dataclass(frozen=True)
 class Group:
     """Rows of a step that attend together.
 
-    start, stop: which rows of the sorted step. slots: a slice where they follow each other, else their numbers.
-    keys: ring entries to look at. mask: [rows, 1, positions, keys] of 0 and -inf, or None if every entry counts.
+    start, stop: which rows of the sorted step. keys: ring entries to look at.
+    mask: [rows, 1, positions, keys] of 0 and -inf, or None if every entry counts.
     """
 
     start: int
     stop: int
-    slots: slice | torch.Tensor
+    runs: tuple[Run, ...]
     keys: int
     mask: torch.Tensor | None
 
@@ -124,10 +134,9 @@ class Ring:
         order = np.lexsort((slots, classes))
         slots, classes, lengths = slots[order], classes[order], lengths[order]
         positions = self.ends[slots, None] + np.arange(count)
-        bounds = [0, *(np.flatnonzero(np.diff(classes)) + 1).tolist(), len(slots)]
         groups = tuple(
             self._group(start, stop, slots[start:stop], positions[start:stop], int(lengths[start:stop].max()))
-            for start, stop in pairwise(bounds)
+            for start, stop in _stretches(classes, 0)
         )
         return StepPlan(order, self._tensor(positions.reshape(-1)), self._writes(slots[:, None], positions), groups)
 
@@ -153,14 +162,11 @@ class Ring:
         """keys_values: [rows * positions, 2, heads, head_dim]."""
         self._flat[layer].index_copy_(0, writes, self._number.narrow(keys_values.reshape(len(writes), -1)))
 
-    def read(self, layer: int, slots: slice | torch.Tensor, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return keys and values, [rows * heads, keys, head_dim] each; in place where the slots follow each other."""
-        if isinstance(slots, slice):
-            key, value = self._by_head[layer]
-            heads = slice(slots.start * self._heads, slots.stop * self._heads)
-            return self._number.widen(key[heads, :keys]), self._number.widen(value[heads, :keys])
-        both = self._number.widen(self._rings[layer][:, :, :, :keys].index_select(1, slots))
-        return both[0].flatten(0, 1), both[1].flatten(0, 1)
+    def read(self, layer: int, slot: int, slots: int, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values of some slots that follow each other, [slots * heads, keys, head_dim], in place."""
+        key, value = self._by_head[layer]
+        heads = slice(slot * self._heads, (slot + slots) * self._heads)
+        return self._number.widen(key[heads, :keys]), self._number.widen(value[heads, :keys])
 
     def memory(self, layer: int) -> torch.Tensor:
         """Return keys and values as they are kept, [2, slots, heads, context, head_dim], for a kernel to read."""
@@ -181,10 +187,7 @@ class Ring:
             held = last - (last - np.arange(keys)) % self.context
             hidden = (held[:, None] < 0) | (held[:, None] > positions[:, :, None])
             mask = self._tensor(_minus_infinity(hidden)[:, None])
-        first = int(slots[0])
-        if int(slots[-1]) - first + 1 == len(slots):
-            return Group(start, stop, slice(first, first + len(slots)), keys, mask)
-        return Group(start, stop, self._tensor(slots), keys, mask)
+        return Group(start, stop, tuple(_runs(slots)), keys, mask)
 
     def _writes(self, slots: NDArray[np.int64], positions: NDArray[np.int64]) -> torch.Tensor:
         """Return the flat indices of positions [rows, positions] of slots [rows, 1]: a key and a value a head each."""
@@ -204,6 +207,15 @@ def _classes(lengths: NDArray[np.int64], context: int) -> NDArray[np.int64]:
         return np.zeros(len(lengths), np.int64)
     halvings: NDArray[np.int64] = np.floor(np.log2(context / np.maximum(lengths, _SHORTEST_CLASS))).astype(np.int64)
     return -halvings
+
+
+def _runs(slots: NDArray[np.int64]) -> Iterator[Run]:
+    return (Run(start, stop, int(slots[start])) for start, stop in _stretches(slots, 1))
+
+
+def _stretches(numbers: NDArray[np.int64], step: int) -> Iterator[tuple[int, int]]:
+    """Return where stretches of numbers, each by `step` larger than the one before it, start and stop."""
+    return pairwise([0, *(np.flatnonzero(np.diff(numbers) != step) + 1).tolist(), len(numbers)])
 
 
 def _minus_infinity(hidden: NDArray[np.bool_]) -> NDArray[np.float32]:

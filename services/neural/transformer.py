@@ -11,7 +11,6 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from services.neural.attention import attention
 from services.neural.linear import Linear
 from services.neural.ring import ChunkPlan, Ring
 from services.neural.rotary import Rotary, turn
@@ -94,11 +93,12 @@ class Transformer(Generic[PlanT]):
         for index, layer in enumerate(self._layers):
             qkv = self._qkv(layer, x, turns)
             query, key, value = qkv.permute(1, 2, 0, 3)
-            old_key, old_value = self._ring.read(index, slice(plan.slot, plan.slot + 1), plan.old)
+            old_key, old_value = self._ring.read(index, plan.slot, 1, plan.old)
             # New ones as later steps will see them, rounded if the ring rounds.
             key = torch.cat([old_key, self._ring.rounded(key)], 1)
             value = torch.cat([old_value, self._ring.rounded(value)], 1)
-            attended = attention(query, key, value, plan.mask)
+            scores = torch.bmm(query, key.transpose(1, 2)).add_(plan.mask)
+            attended = torch.bmm(torch.softmax(scores, -1), value)
             # After the old keys were read: the new ones take their places.
             self._ring.write(index, plan.writes, qkv[plan.kept :, 1:])
             layer.output.add_to(x, attended.transpose(0, 1).flatten(1))
