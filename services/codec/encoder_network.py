@@ -62,7 +62,7 @@ class EncoderNetwork:
             self._samples(pcm[plan.order]), place, past, lambda x: self._transformer.step(x.flatten(0, 1), plan)
         )
         self.ring.advance(slots)
-        if len(slots) == 1:
+        if plan.sorted:
             return codes
         return codes.index_select(0, torch.from_numpy(np.argsort(plan.order)).to(codes.device))
 

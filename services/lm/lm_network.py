@@ -65,10 +65,10 @@ class LmNetwork:
         hidden = self._transformer.step(self._embed_tokens(tokens[plan.order]), plan)
         self.ring.advance(slots)
         logits, pauses = self.answer(hidden)
-        if len(slots) > 1:
-            back = torch.from_numpy(np.argsort(plan.order)).to(self._device)
-            return logits.index_select(0, back), pauses.index_select(0, back)
-        return logits, pauses
+        if plan.sorted:
+            return logits, pauses
+        back = torch.from_numpy(np.argsort(plan.order)).to(self._device)
+        return logits.index_select(0, back), pauses.index_select(0, back)
 
     def chunk(self, slot: int, tokens: NDArray[np.int64]) -> None:
         """Advance one slot by many positions, for its state alone. tokens: [positions, 1 + codebooks]."""

@@ -154,7 +154,7 @@ class _Gated:
     def add_to(self, residual: torch.Tensor, x: torch.Tensor) -> None:
         """See Branch."""
         gate, value = self._in(x).chunk(2, dim=1)
-        self._out.add_to(residual, functional.silu(gate).mul_(value))
+        self._out.add_to(residual, functional.silu(gate, inplace=True).mul_(value))
 
 
 def _norm(norm: Any, precision: Precision) -> tuple[RmsNorm, torch.Tensor | None]:

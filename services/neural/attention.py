@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from services.neural.ring import Group, Ring, StepPlan
@@ -19,28 +21,30 @@ class GroupedAttention:
         heads, positions = self._heads, self._ring.frame_positions
         # [rows * heads, positions, head_dim], and so what comes of it.
         queries = query.reshape(-1, 1, query.shape[-1]) if positions == 1 else _swapped(query, positions)
-        attended = torch.empty_like(queries)
-        for group in plan.groups:
-            rows = slice(group.start * heads, group.stop * heads)
-            self._attend(layer, queries[rows], group, attended[rows])
+        if len(plan.groups) == 1:
+            attended = self._attend(layer, queries, plan.groups[0])
+        else:
+            parts = queries.split_with_sizes([(group.stop - group.start) * heads for group in plan.groups])
+            attended = torch.cat([self._attend(layer, *part) for part in zip(parts, plan.groups, strict=True)])
         return attended.view(len(query), -1) if positions == 1 else _swapped(attended, heads).flatten(1)
 
-    def _attend(self, layer: int, query: torch.Tensor, group: Group, attended: torch.Tensor) -> None:
+    def _attend(self, layer: int, query: torch.Tensor, group: Group) -> torch.Tensor:
         """Two products and a softmax; for one position a row this takes half the time of torch's own attention."""
-        parts = []
-        scores = query.new_empty(*query.shape[:2], group.keys)
-        for run in group.runs:
-            rows = slice(run.start * self._heads, run.stop * self._heads)
-            keys, values = self._ring.read(layer, run.slot, run.stop - run.start, group.keys)
-            torch.bmm(query[rows], keys.transpose(1, 2), out=scores[rows])
-            parts.append((rows, values))
+        read = [self._ring.read(layer, run, group.keys) for run in group.runs]
+        scores = _products(query, [keys.transpose(1, 2) for keys, _ in read])
         if group.mask is not None:
             scores.view(len(group.mask), self._heads, *scores.shape[1:]).add_(group.mask)
-        weights = torch.softmax(scores, -1)
-        for rows, values in parts:
-            torch.bmm(weights[rows], values, out=attended[rows])
+        return _products(torch.softmax(scores, -1), [values for _, values in read])
+
+
+def _products(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Multiply each of x [batch, n, m] with its own of the matrices [some of batch, m, k], which come in parts."""
+    if len(matrices) == 1:
+        return torch.bmm(x, matrices[0])
+    parts = x.split_with_sizes([len(part) for part in matrices])
+    return torch.cat([torch.bmm(part, matrix) for part, matrix in zip(parts, matrices, strict=True)])
 
 
 def _swapped(x: torch.Tensor, inner: int) -> torch.Tensor:
     """[rows * inner, n, …] -> [rows * n, inner, …], dense."""
-    return x.unflatten(0, (-1, inner)).transpose(1, 2).flatten(0, 1).contiguous()
+    return x.view(-1, inner, *x.shape[1:]).transpose(1, 2).flatten(0, 1)

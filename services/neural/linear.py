@@ -35,6 +35,10 @@ class Linear(ABC):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, in]. Returns [rows, out], memory of its own."""
 
+    def write_to(self, out: torch.Tensor, x: torch.Tensor) -> None:
+        """Write the product for x to out [rows, out], dense."""
+        out.copy_(self(x))
+
     def add_to(self, sums: torch.Tensor, x: torch.Tensor) -> None:
         """Add the product for x to sums [rows, out], in place."""
         sums.add_(self(x))
@@ -71,6 +75,13 @@ class PlainLinear(Linear):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See Linear."""
         return torch.mm(x, self._weight) if self._bias is None else torch.addmm(self._bias, x, self._weight)
+
+    def write_to(self, out: torch.Tensor, x: torch.Tensor) -> None:
+        """See Linear."""
+        if self._bias is None:
+            torch.mm(x, self._weight, out=out)
+        else:
+            torch.addmm(self._bias, x, self._weight, out=out)
 
     def add_to(self, sums: torch.Tensor, x: torch.Tensor) -> None:
         """See Linear: the product adds as it goes."""

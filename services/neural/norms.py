@@ -18,12 +18,12 @@ class RmsNorm:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x: [rows, dim]."""
-        wide = x.float()
+        wide = x if x.dtype == torch.float32 else x.float()
         norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-        normed = wide * torch.addcmul(self._eps, norm, norm).rsqrt_()
+        normed = wide * torch.addcmul(self._eps, norm, norm, out=norm).rsqrt_()
         if self._scale is not None:
             normed *= self._scale
-        return normed.to(x.dtype)
+        return normed if x.dtype == torch.float32 else normed.to(x.dtype)
 
 
 class LayerNorm:

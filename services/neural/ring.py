@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,20 +26,18 @@ _SHORTEST_CLASS = 16
 _FREE_PADDING = 512
 
 
-@dataclass(frozen=True)
-class Run:
-    """Rows start to stop of a group, whose slots follow each other, from `slot` on."""
+class Run(NamedTuple):
+    """Slots that follow each other, from `first` on."""
 
-    start: int
-    stop: int
-    slot: int
+    first: int
+    slots: int
 
 
 @dataclass(frozen=True)
 class Group:
     """Rows of a step that attend together.
 
-    start, stop: which rows of the sorted step. keys: ring entries to look at.
+    start, stop: which rows of the sorted step. runs: their slots. keys: ring entries to look at.
     mask: [rows, 1, positions, keys] of 0 and -inf, or None if every entry counts.
     """
 
@@ -61,6 +60,11 @@ class StepPlan:
     positions: torch.Tensor
     writes: torch.Tensor
     groups: tuple[Group, ...]
+
+    @property
+    def sorted(self) -> bool:
+        """Return whether the caller's rows came in the plan's order."""
+        return len(self.order) == 1 or bool((self.order[1:] > self.order[:-1]).all())
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ class Ring:
             torch.zeros(2, slots, heads, context, head_dim, dtype=self._number.raw, device=device)
             for _ in range(layers)
         ]
+        # From where a slot begins to the keys and the values of its heads, for `write`.
+        self._offsets = (np.arange(2)[:, None] * slots * heads + np.arange(heads)).reshape(-1) * context
         # The same memory as steps want it: made once, as every view costs a call.
         self._flat = [ring.view(-1, head_dim) for ring in self._rings]
         self._by_head = [(ring[0].flatten(0, 1), ring[1].flatten(0, 1)) for ring in self._rings]
@@ -162,10 +168,10 @@ class Ring:
         """keys_values: [rows * positions, 2, heads, head_dim]."""
         self._flat[layer].index_copy_(0, writes, self._number.narrow(keys_values.reshape(len(writes), -1)))
 
-    def read(self, layer: int, slot: int, slots: int, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return keys and values of some slots that follow each other, [slots * heads, keys, head_dim], in place."""
+    def read(self, layer: int, run: Run, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values, [slots * heads, keys, head_dim] each, in place."""
         key, value = self._by_head[layer]
-        heads = slice(slot * self._heads, (slot + slots) * self._heads)
+        heads = slice(run.first * self._heads, (run.first + run.slots) * self._heads)
         return self._number.widen(key[heads, :keys]), self._number.widen(value[heads, :keys])
 
     def memory(self, layer: int) -> torch.Tensor:
@@ -191,11 +197,8 @@ class Ring:
 
     def _writes(self, slots: NDArray[np.int64], positions: NDArray[np.int64]) -> torch.Tensor:
         """Return the flat indices of positions [rows, positions] of slots [rows, 1]: a key and a value a head each."""
-        index = positions % self.context
-        heads = slots[:, :, None] * self._heads + np.arange(self._heads)
-        keys = heads * self.context + index[:, :, None]
-        values = keys + self._slots * self._heads * self.context
-        return self._tensor(np.stack([keys, values], 2).reshape(-1))
+        places = slots * (self._heads * self.context) + positions % self.context
+        return self._tensor((places[:, :, None] + self._offsets).reshape(-1))
 
     def _tensor(self, array: NDArray[np.int64] | NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -210,11 +213,13 @@ def _classes(lengths: NDArray[np.int64], context: int) -> NDArray[np.int64]:
 
 
 def _runs(slots: NDArray[np.int64]) -> Iterator[Run]:
-    return (Run(start, stop, int(slots[start])) for start, stop in _stretches(slots, 1))
+    return (Run(int(slots[start]), stop - start) for start, stop in _stretches(slots, 1))
 
 
 def _stretches(numbers: NDArray[np.int64], step: int) -> Iterator[tuple[int, int]]:
-    """Return where stretches of numbers, each by `step` larger than the one before it, start and stop."""
+    """Return where stretches of rising numbers, each by `step` larger than the one before it, start and stop."""
+    if int(numbers[-1] - numbers[0]) == step * (len(numbers) - 1):
+        return iter([(0, len(numbers))])
     return pairwise([0, *(np.flatnonzero(np.diff(numbers) != step) + 1).tolist(), len(numbers)])
 
 

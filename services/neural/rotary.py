@@ -23,11 +23,16 @@ class Rotary:
         return torch.complex(torch.cos(angles), torch.sin(angles))
 
 
+def pairs(heads: torch.Tensor) -> torch.Tensor:
+    """heads: [rows, heads, head_dim], the last dimension dense. Returns a view of them for `turn`."""
+    apart = heads.view(*heads.shape[:-1], -1, 2)
+    return torch.view_as_complex(apart) if heads.dtype == torch.float32 else apart
+
+
 def turn(heads: torch.Tensor, turns: torch.Tensor) -> None:
-    """Turn heads in place. heads: [rows, heads, head_dim], the last dimension dense; turns: see Rotary.turns."""
-    pairs = heads.view(*heads.shape[:-1], -1, 2)
-    if heads.dtype == torch.float32:
-        torch.view_as_complex(pairs).mul_(turns)
+    """Turn heads in place. heads: see `pairs`; turns: see Rotary.turns."""
+    if heads.is_complex():
+        heads.mul_(turns)
     else:
-        turned = torch.view_as_complex(pairs.float()) * turns
-        pairs.copy_(torch.view_as_real(turned))
+        turned = torch.view_as_complex(heads.float()) * turns
+        heads.copy_(torch.view_as_real(turned))

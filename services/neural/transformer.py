@@ -12,8 +12,8 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from services.neural.linear import Linear
-from services.neural.ring import ChunkPlan, Ring
-from services.neural.rotary import Rotary, turn
+from services.neural.ring import ChunkPlan, Ring, Run
+from services.neural.rotary import Rotary, pairs, turn
 
 Norm = Callable[[torch.Tensor], torch.Tensor]
 
@@ -79,34 +79,46 @@ class Transformer(Generic[PlanT]):
 
     def step(self, x: torch.Tensor, plan: PlanT) -> torch.Tensor:
         """x: [rows * positions, dim], rows in the plan's order, overwritten. Returns the same shape."""
-        turns = self._rotary.turns(plan.positions)
+        turns, qkv = self._rotary.turns(plan.positions), _Qkv(x, self._heads)
         for index, layer in enumerate(self._layers):
-            qkv = self._qkv(layer, x, turns)
-            self._ring.write(index, plan.writes, qkv[:, 1:])
-            layer.output.add_to(x, self._attend(index, qkv[:, 0], plan))
+            qkv.compute(layer, x, turns)
+            self._ring.write(index, plan.writes, qkv.keys_values)
+            layer.output.add_to(x, self._attend(index, qkv.query, plan))
             layer.feed_forward.add_to(x, layer.norm_2(x))
         return x
 
     def chunk(self, x: torch.Tensor, plan: ChunkPlan) -> torch.Tensor:
         """x: [positions, dim] of one slot, overwritten. Returns the same shape."""
-        turns = self._rotary.turns(plan.positions)
+        turns, qkv = self._rotary.turns(plan.positions), _Qkv(x, self._heads)
         for index, layer in enumerate(self._layers):
-            qkv = self._qkv(layer, x, turns)
-            query, key, value = qkv.permute(1, 2, 0, 3)
-            old_key, old_value = self._ring.read(index, plan.slot, 1, plan.old)
+            qkv.compute(layer, x, turns)
+            query, key, value = qkv.all.permute(1, 2, 0, 3)
+            old_key, old_value = self._ring.read(index, Run(plan.slot, 1), plan.old)
             # New ones as later steps will see them, rounded if the ring rounds.
             key = torch.cat([old_key, self._ring.rounded(key)], 1)
             value = torch.cat([old_value, self._ring.rounded(value)], 1)
             scores = torch.bmm(query, key.transpose(1, 2)).add_(plan.mask)
             attended = torch.bmm(torch.softmax(scores, -1), value)
             # After the old keys were read: the new ones take their places.
-            self._ring.write(index, plan.writes, qkv[plan.kept :, 1:])
+            self._ring.write(index, plan.writes, qkv.keys_values[plan.kept :])
             layer.output.add_to(x, attended.transpose(0, 1).flatten(1))
             layer.feed_forward.add_to(x, layer.norm_2(x))
         return x
 
-    def _qkv(self, layer: Layer, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-        """Return queries, keys and values, [rows, 3, heads, head_dim], the first two turned."""
-        qkv = layer.qkv(layer.norm_1(x)).view(len(x), 3 * self._heads, -1)
-        turn(qkv[:, : 2 * self._heads], turns)
-        return qkv.view(len(x), 3, self._heads, -1)
+
+class _Qkv:
+    """Queries, keys and values of one layer after the other in the same memory: its views are made once a step.
+
+    all: [rows, 3, heads, head_dim]; query: [rows, heads, head_dim]; keys_values: [rows, 2, heads, head_dim].
+    """
+
+    def __init__(self, x: torch.Tensor, heads: int) -> None:
+        rows, dim = x.shape
+        self._rows = x.new_empty(rows, 3 * dim)
+        self.all = self._rows.view(rows, 3, heads, -1)
+        self.query, self.keys_values = self.all[:, 0], self.all[:, 1:]
+        self._turned = pairs(self._rows[:, : 2 * dim].view(rows, 2 * heads, -1))
+
+    def compute(self, layer: Layer, x: torch.Tensor, turns: torch.Tensor) -> None:
+        layer.qkv.write_to(self._rows, layer.norm_1(x))
+        turn(self._turned, turns)
