@@ -53,7 +53,7 @@ class StepPlan:
     """One frame each of some slots.
 
     order: [rows], where row i of the plan was in the caller's arrays. positions: [rows * positions] of int64.
-    writes: [rows * positions * 2 * heads], where their keys and values go; see Ring.write.
+    writes: [rows * positions, 2, heads], where their keys and values go; see Ring.write.
     """
 
     order: NDArray[np.int64]
@@ -166,7 +166,7 @@ class Ring:
 
     def write(self, layer: int, writes: torch.Tensor, keys_values: torch.Tensor) -> None:
         """keys_values: [rows * positions, 2, heads, head_dim]."""
-        self._flat[layer].index_copy_(0, writes, self._number.narrow(keys_values.reshape(len(writes), -1)))
+        self._flat[layer].index_put_((writes,), self._number.narrow(keys_values))
 
     def read(self, layer: int, run: Run, keys: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values, [slots * heads, keys, head_dim] each, in place."""
@@ -183,7 +183,7 @@ class Ring:
         rows = slots.repeat_interleave(self.frame_positions, output_size=len(positions))
         heads = rows[:, None] * self._heads + torch.arange(self._heads, device=slots.device)
         keys = heads * self.context + (positions % self.context)[:, None]
-        return torch.stack([keys, keys + self._slots * self._heads * self.context], 1).flatten()
+        return torch.stack([keys, keys + self._slots * self._heads * self.context], 1)
 
     def _group(self, start: int, stop: int, slots: NDArray[np.int64], positions: NDArray[np.int64], keys: int) -> Group:
         last = positions[:, -1:]
@@ -198,7 +198,7 @@ class Ring:
     def _writes(self, slots: NDArray[np.int64], positions: NDArray[np.int64]) -> torch.Tensor:
         """Return the flat indices of positions [rows, positions] of slots [rows, 1]: a key and a value a head each."""
         places = slots * (self._heads * self.context) + positions % self.context
-        return self._tensor((places[:, :, None] + self._offsets).reshape(-1))
+        return self._tensor((places[:, :, None] + self._offsets).reshape(-1, 2, self._heads))
 
     def _tensor(self, array: NDArray[np.int64] | NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
