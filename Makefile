@@ -7,6 +7,8 @@ READY := .venv/.ready
 MODEL := $(if $(wildcard models/dsm-tiny-en/config.json),,models/untrained/dsm-tiny-en/config.json)
 AUDIO ?= models/dsm-tiny-en/samples/telephone.wav
 export PYTHONPATH :=
+# Where scripts/need_toolchain.sh puts Go if there is none.
+export PATH := $(PATH):$(CURDIR)/.venv-go/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -149,5 +151,5 @@ clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-clean-venv: ## Remove .venv and that of checkov
-	rm -rf .venv .venv-checkov
+clean-venv: ## Remove .venv and those of checkov and Go
+	rm -rf .venv .venv-checkov .venv-go

