@@ -14,8 +14,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.b
 
 @dataclass(frozen=True)
 class MachineFloor:
-    """bytes_per_s: read from memory, in one array far larger than a cache's share. operations_per_s: in a matrix
-    product; of bfloat16 for int8 weights, as their products are computed in that."""
+    """bytes_per_s: read from memory, in one array far larger than a cache's share, by the faster of a sum and a product
+    with a vector. operations_per_s: in a matrix product; of bfloat16 for int8 weights, as their products are computed in
+    that."""
 
     bytes_per_s: float
     operations_per_s: float
@@ -28,11 +29,12 @@ class MachineFloor:
 def measure(device: str, dtype: str) -> MachineFloor:
     """Measure with the threads that torch has. Takes a second or two."""
     # 1 GiB.
-    array = torch.ones(2**28, device=device)
+    array = torch.ones(2**14, 2**14, device=device)
+    row = torch.ones(1, 2**14, device=device)
     size = 2048
     matrix = torch.ones(size, size, device=device, dtype=_DTYPES[dtype])
-    read_s = _least_s(lambda: float(array.sum()))
     # An element read back: on a GPU nothing has happened before.
+    read_s = min(_least_s(lambda: float(array.sum())), _least_s(lambda: float((row @ array)[0, 0])))
     multiply_s = _least_s(lambda: float((matrix @ matrix)[0, 0]))
     return MachineFloor(array.numel() * 4 / read_s, 2 * size**3 / multiply_s)
 

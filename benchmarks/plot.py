@@ -105,7 +105,8 @@ def plot_memory(found: Figures, file: Path) -> None:
 
 def _finish(axis: Axes) -> None:
     axis.grid(visible=True, which="both", alpha=0.3)
-    axis.legend()
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend()
 
 
 def _save(figure: Figure, file: Path) -> None:
