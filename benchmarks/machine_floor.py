@@ -15,8 +15,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.b
 @dataclass(frozen=True)
 class MachineFloor:
     """bytes_per_s: read from memory, in one array far larger than a cache's share, by the faster of a sum and a product
-    with a vector. operations_per_s: in a matrix product; of bfloat16 for int8 weights, as their products are computed in
-    that."""
+    with a vector. operations_per_s: in a matrix product; of bfloat16 for int8 weights, which are computed in it."""
 
     bytes_per_s: float
     operations_per_s: float

@@ -36,11 +36,12 @@ _SILENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run. share: of the measured capacity. hours: of audio of the long session; 0 for none."""
+    """What is run. capacity: sessions; 0: measured. hours: of audio of the long session; 0 for none."""
 
     model: str
     minutes: float
     share: float
+    capacity: float
     slots: int
     audio_s: float
     hours: float
@@ -50,7 +51,10 @@ class Settings:
 def main(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "dsm-tiny-en",
     minutes: Annotated[float, typer.Option(help="How long; 0 for the long session alone.")] = 30.0,
-    share: Annotated[float, typer.Option(help="Load as a share of the measured capacity.")] = 0.8,
+    share: Annotated[float, typer.Option(help="Load as a share of the capacity.")] = 0.8,
+    capacity: Annotated[
+        float, typer.Option(help="Live sessions that `make bench-load` found; 0: by throughput, measured here.")
+    ] = 0.0,
     slots: Annotated[int, typer.Option(help="Slots of each worker; the most sessions.")] = 32,
     audio_s: Annotated[float, typer.Option(help="Mean length of a session, seconds.")] = 60.0,
     hours: Annotated[float, typer.Option(help="Audio of the long session, hours; 0 for none.")] = 2.0,
@@ -59,7 +63,7 @@ def main(
 ) -> None:
     """Load the services for minutes, then hold one session for hours of audio, and see what grows."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    settings = Settings(model, minutes, share, slots, audio_s, hours, seed)
+    settings = Settings(model, minutes, share, capacity, slots, audio_s, hours, seed)
     failed = False
     if minutes:
         found = asyncio.run(_soak(settings))
@@ -82,7 +86,7 @@ def _show(name: str, settings: Settings, found: dict[str, Any], folder: Path) ->
 
 async def _soak(settings: Settings) -> dict[str, Any]:
     async with Rig(settings.model, settings.slots, workers=1) as rig:
-        capacity = await _capacity(rig, settings)
+        capacity = settings.capacity or await _capacity(rig, settings)
         sessions = max(1, min(settings.slots, math.floor(settings.share * capacity)))
         _console.print(f"capacity {capacity:.1f} sessions; {sessions} sessions for {settings.minutes:g} minutes …")
         load = Load.of(sessions, settings.audio_s, settings.seed)
