@@ -36,7 +36,7 @@ def _part(name: str, results: Path) -> str:
     if name == "sizes":
         return tables.sizes()
     if name == "steps":
-        files = sorted(results.glob("step*.json"))
+        files = sorted(results.glob("step*.json"), key=lambda file: file.stem)
         parts = [_measured(file, tables.step) for file in files]
         return "\n\n".join(parts) or _missing("step")
     source, table = _PARTS[name]

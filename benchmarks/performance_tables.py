@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.floors import lm_floor
@@ -119,7 +119,18 @@ def step(result: Result) -> str:
         )
     head = ("", "context", "rows of slots", "step ms", "moshi ms", "times as fast")
     floors = ("floor MB", "floor M operations", "floor ms", "share of it reached")
-    return _table((*head, *floors), rows)
+    replay = result["figures"].get("replay")
+    return _table((*head, *floors), rows) + (f"\n\n{_replay(replay)}" if replay else "")
+
+
+def _replay(figures: Mapping[str, Any]) -> str:
+    delay = figures["longest_live_delay_ms"]
+    return (
+        f"A replay of {figures['frames']} frames takes {figures['replayed_ms']:.1f} ms, stepping them "
+        f"{figures['stepped_ms']:.0f} ms: **{figures['speedup']:.0f} times** as fast. It is done in "
+        f"{figures['chunks']} chunks; of {figures['live_sessions']} live sessions beside it no step came later than "
+        f"{delay['with']:.1f} ms, without it {delay['without']:.1f} ms."
+    )
 
 
 def sizes() -> str:

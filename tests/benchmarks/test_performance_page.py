@@ -93,3 +93,16 @@ def test_steps_stand_beside_moshis_and_their_floors(tmp_path: Path) -> None:
     rendered = render("<!-- figures: steps -->\n<!-- end of figures -->", tmp_path)
     assert "| lm | full | 4 of 16 | 2.00 | 6.00 | 3.0 | 9.0 | 4 | 0.50 | 25% |" in rendered
     assert "| codec | full | 4 of 16 | 2.00 |  |  | 9.0 | 4 | 0.50 | 25% |" in rendered
+
+
+def test_the_embedded_models_steps_come_first_and_say_how_fast_a_replay_is(tmp_path: Path) -> None:
+    delay = {"without": 6.0, "with": 9.4}
+    replay = {"frames": 750, "stepped_ms": 800.0, "replayed_ms": 20.0, "speedup": 40.0, "chunks": 4, "live_sessions": 8}
+    found = {"steps": [], "replay": replay | {"longest_live_delay_ms": delay}}
+    for name, figures in (("step-1b", {"steps": []}), ("step", found)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**ORIGIN, "figures": figures}))
+        (tmp_path / f"{name}.svg").touch()
+    rendered = render("<!-- figures: steps -->\n<!-- end of figures -->", tmp_path)
+    assert "20.0 ms, stepping them 800 ms: **40 times** as fast" in rendered
+    assert "no step came later than 9.4 ms, without it 6.0 ms" in rendered
+    assert rendered.index("A replay") < rendered.index("step-1b.svg")
