@@ -132,6 +132,10 @@ bench-telemetry: setup ## What recording metrics costs a gateway, a frame of a s
 watch: setup $(MODEL) ## Services under load, scraped by a real Prometheus, and the dashboard's panels drawn
 	$(BIN)/python -m benchmarks.watched $(ARGS)
 
+.PHONY: quick-starts
+quick-starts: setup ## Follow the clients' quick starts in a fresh clone, with and without caches; needs Go and Maven
+	$(BIN)/python -m benchmarks.quick_starts $(ARGS)
+
 bench-step: setup ## Step times of the engines against moshi's
 	$(BIN)/python -m benchmarks.step $(ARGS)
 
