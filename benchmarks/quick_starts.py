@@ -1,8 +1,8 @@
-"""From nothing to a transcript: each client's quick start, letter by letter, in a fresh clone. `make quick-starts` calls it.
+"""From nothing to a transcript: each client's quick start, letter by letter, in a fresh clone.
 
-The commands are those of the READMEs in `clients/`, so what this runs is what a reader runs. Every client is tried twice:
-with empty caches of packages, and again with what the first time has left. The time that counts ends with the first word
-on the screen.
+`make quick-starts` calls it. The commands are those of the READMEs in `clients/`, so what this runs is what a reader
+runs. Every client is tried twice: with empty caches of packages, and again with what the first time has left. The time
+that counts ends with the first word on the screen.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ def main(folder: Annotated[Path, typer.Option(help="Where the figures go.")] = r
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="dsm-quick-", ignore_cleanup_errors=True) as temporary:
         clone, caches = Path(temporary) / "clone", Path(temporary) / "caches"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)  # noqa: S607 - wherever it is
         _console.print("make setup …")
         began_s = time.monotonic()
-        subprocess.run(["make", "setup"], cwd=clone, check=True, stdout=subprocess.DEVNULL)
+        command = ["make", "setup"]
+        subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)
         found: dict[str, Any] = {"setup_s": round(time.monotonic() - began_s, 1)}
         with _service(clone):
             for name, index in CLIENTS.items():
