@@ -64,7 +64,8 @@ def _commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
 
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    # Figures that other commands have just written change nothing that is measured.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks/results")
     return git("rev-parse", "--short", "HEAD") + ("+changes" if changed else "")
 
 

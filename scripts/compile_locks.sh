@@ -22,3 +22,5 @@ for service in gateway codec lm; do
 done
 # A linter with dependencies of its own.
 compile checkov "$@" requirements/checkov.in
+# A toolchain for machines that have none.
+compile go "$@" requirements/go.in

