@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from dsm_stt.codec.v1 import codec_pb2, codec_pb2_grpc
 from dsm_stt.speech.v1 import speech_pb2 as pb
+from services.cli.final_status import FinalStatus
 from services.common.worker_serve import MAX_MESSAGE_BYTES
 from services.gateway.access.api_key import Grant, new_key
 from services.gateway.access.key_file import render_keys
@@ -175,8 +176,14 @@ async def services_listed(address: str) -> list[str]:
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     async with channel_to(address, None) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        async for response in stub.ServerReflectionInfo(iter([request])):
-            return [service.name for service in response.list_services_response.service]
+        call = stub.ServerReflectionInfo(iter([request]))
+        status = FinalStatus(call)
+        try:
+            async for response in call:
+                return [service.name for service in response.list_services_response.service]
+        except grpc.aio.AioRpcError as error:
+            # The request may still be on its way when the server ends the call.
+            raise await status.of(error) from None
     raise AssertionError("no response")
 
 
